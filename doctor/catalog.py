@@ -1,0 +1,107 @@
+"""Where the signatures are: bundled with doctor, in the user's folder, and in folders given by --signatures."""
+
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from importlib.resources import files
+from importlib.resources.abc import Traversable
+from pathlib import Path
+
+from doctor.errors import SignatureError
+from doctor.signature import Signature, parse
+
+SUFFIX = ".toml"
+
+
+@dataclass(frozen=True, slots=True)
+class SignatureFile:
+    """A signature as it lies on disk. Its prose is parsed only when somebody asks for it."""
+
+    id: str
+    where: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Catalog:
+    """All signature files of a run, by id. ``digest`` is equal for equal contents."""
+
+    files: Mapping[str, SignatureFile]
+    digest: str
+    _parsed: dict[str, Signature] = field(default_factory=dict, repr=False, compare=False)
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def __contains__(self, id: object) -> bool:
+        return id in self.files
+
+    def signature(self, id: str) -> Signature:
+        """One signature, parsed; SignatureError if its file is faulty."""
+        if id not in self._parsed:
+            file = self.files[id]
+            self._parsed[id] = parse(file.text, file.id, file.where)
+        return self._parsed[id]
+
+    def named(self, id: str) -> Signature:
+        """The same for an id that a person typed: SignatureError names the nearest one."""
+        if id not in self.files:
+            near = get_close_matches(id, list(self.files), n=1) or [one for one in self.files if one.endswith(f"/{id}")]
+            hint = f'did you mean "{near[0]}"?' if near else "doctor signatures list shows all"
+            raise SignatureError(f"{id}: no such signature; {hint}")
+        return self.signature(id)
+
+    def signatures(self) -> list[Signature]:
+        """All signatures in the order of their ids."""
+        return [self.signature(id) for id in self.files]
+
+
+def load(folders: tuple[Path, ...] = ()) -> Catalog:
+    """The bundled signatures, then the user's, then those of these folders; a later one replaces an earlier one of the same id."""
+    found: dict[str, SignatureFile] = {}
+    for folder in (bundled(), *(one for one in (user_folder(),) if one.is_dir()), *folders):
+        found.update((file.id, file) for file in read_folder(folder))
+    return catalog_of(found.values())
+
+
+def catalog_of(found: Iterable[SignatureFile]) -> Catalog:
+    """A catalog of these files, in the order of their ids."""
+    ordered = sorted(found, key=lambda file: file.id)
+    digest = hashlib.sha256()
+    for file in ordered:
+        digest.update(f"{file.id}\0{file.text}\0".encode())
+    return Catalog({file.id: file for file in ordered}, digest.hexdigest())
+
+
+def read_folder(folder: Traversable) -> list[SignatureFile]:
+    """The files FAMILY/NAME.toml of a folder; SignatureError if there is no such folder or nothing in it."""
+    if not folder.is_dir():
+        raise SignatureError(f"{folder}: no such folder; give the folder that holds FAMILY/NAME{SUFFIX}")
+    found = list(_files(folder))
+    if not found:
+        raise SignatureError(f"{folder}: no signatures in it; they lie in FAMILY/NAME{SUFFIX}")
+    return found
+
+
+def _files(folder: Traversable) -> Iterator[SignatureFile]:
+    for family in folder.iterdir():
+        if not family.is_dir():
+            continue
+        for file in family.iterdir():
+            if file.name.endswith(SUFFIX):
+                id = f"{family.name}/{file.name.removesuffix(SUFFIX)}"
+                yield SignatureFile(id, f"{family.name}/{file.name}", file.read_text("utf-8"))
+
+
+def bundled() -> Traversable:
+    """The signatures that come with doctor: inside it once installed, beside it in a checkout."""
+    installed = files("doctor") / "signatures"
+    return installed if installed.is_dir() else Path(__file__).parents[1] / "signatures"
+
+
+def user_folder() -> Path:
+    """The user's own signatures."""
+    from platformdirs import user_config_path
+
+    return user_config_path("doctor") / "signatures"

@@ -1,0 +1,57 @@
+"""The lines of one block: their numbers, what stands around a hit, and what follows it."""
+
+from collections.abc import Iterator
+
+from doctor.logs.prefixes import Line, read_lines
+
+# A hit in a longer line is read in a window around it: whole logs come on one line.
+LONG_LINE = 8 * 1024
+BEFORE, AFTER = 300, 1500
+
+
+class BlockLines:
+    """A block's bytes as lines. Numbers must be asked for in ascending order of offsets: newlines are counted once."""
+
+    def __init__(self, data: bytes, first: int) -> None:
+        self._data = data
+        self._counted = 0
+        self._number = first
+
+    def number(self, offset: int) -> int:
+        """The number of the line that holds this offset."""
+        self._number += self._data.count(b"\n", self._counted, offset)
+        self._counted = max(self._counted, offset)
+        return self._number
+
+    def around(self, end: int) -> Line:
+        """The clean text around a match that ends here: its line, or what stands between the carriage returns around it."""
+        start, stop = self._bounds(end)
+        start = max(start, self._data.rfind(b"\r", start, end) + 1)
+        back = self._data.find(b"\r", end, stop)
+        stop = stop if back < 0 else back
+        if stop - start > LONG_LINE:
+            start, stop = max(start, end - BEFORE), min(stop, end + AFTER)
+        lines = read_lines(self._data[start:stop])
+        return lines[0].with_text("\n".join(line.text for line in lines))
+
+    def following(self, end: int) -> Iterator[tuple[int, Line]]:
+        """The line in which a match ends, and all behind it, numbered; of each what stands behind its last carriage return."""
+        number = self._number
+        start, stop = self._bounds(end)
+        start = max(start, self._data.rfind(b"\r", start, end) + 1)
+        while start < len(self._data):
+            for line in read_lines(self._data[start:stop].rstrip(b"\r").rpartition(b"\r")[2]):
+                yield number, line
+            start, number = stop + 1, number + 1
+            stop = self._line_end(start)
+
+    def behind(self, end: int) -> Iterator[tuple[int, Line]]:
+        """The lines behind the one in which a match ends, numbered."""
+        return (numbered for numbered in self.following(end) if numbered[0] > self._number)
+
+    def _bounds(self, end: int) -> tuple[int, int]:
+        return self._data.rfind(b"\n", 0, max(end - 1, 0)) + 1, self._line_end(end - 1)
+
+    def _line_end(self, start: int) -> int:
+        stop = self._data.find(b"\n", max(start, 0))
+        return len(self._data) if stop < 0 else stop

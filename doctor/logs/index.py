@@ -1,0 +1,100 @@
+"""What the scan needs of the catalogue: patterns and their database, compiled once and cached per user."""
+
+import hashlib
+import json
+import os
+import platform
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import astuple, dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+import hyperscan
+
+from doctor import __version__
+from doctor.catalog import Catalog
+from doctor.logs.marks import SINGLE, marks
+from doctor.logs.scan import Scanner, compile_patterns, load
+from doctor.signature import Signature, Text
+
+DIGEST_BYTES = 32
+LENGTH_BYTES = 8
+SETTING = "config."
+
+
+@dataclass(frozen=True, slots=True)
+class Index:
+    """``owners[n]`` is the signature id (or the mark) that pattern n of the scanner belongs to; ``keys`` are the settings that
+    signatures ask for."""
+
+    texts: Mapping[str, Text]
+    owners: tuple[str, ...]
+    keys: tuple[str, ...]
+    scanner: Scanner
+
+
+def load_index(catalog: Catalog) -> Index:
+    """The index of a catalogue, from the cache if it is there and whole. A cache that can't be used costs time only."""
+    path = cache_file(catalog)
+    return _read(path) or _written(path, compile_index(catalog))
+
+
+def compile_index(catalog: Catalog) -> Index:
+    """The index of a catalogue, compiled; SignatureError if a file is faulty or a pattern can't be scanned for."""
+    signatures = catalog.signatures()
+    texts = {one.id: one.match for one in signatures if isinstance(one.match, Text)}
+    keys = tuple(sorted(set(_asked_settings(signatures))))
+    owned = [(id, pattern) for id, text in texts.items() for pattern in text.any] + marks(keys)
+    names = [catalog.files[owner].where if owner in catalog else owner for owner, _ in owned]
+    scanner = compile_patterns(
+        [pattern for _, pattern in owned], names, {n for n, (owner, _) in enumerate(owned) if owner in SINGLE}
+    )
+    return Index(texts, tuple(owner for owner, _ in owned), keys, scanner)
+
+
+def _asked_settings(signatures: list[Signature]) -> Iterator[str]:
+    for signature in signatures:
+        for cause in signature.causes:
+            yield from (key.removeprefix(SETTING) for key in cause.when if key.startswith(SETTING))
+
+
+def cache_file(catalog: Catalog) -> Path:
+    """Where the index of this catalogue is cached, for this version of doctor, of Hyperscan and this kind of machine."""
+    from platformdirs import user_cache_path
+
+    parts = (__version__, version("hyperscan"), platform.machine(), catalog.digest, repr(marks(())))
+    return user_cache_path("doctor") / f"index-{hashlib.sha256('|'.join(parts).encode()).hexdigest()[:32]}.bin"
+
+
+def _read(path: Path) -> Index | None:
+    try:
+        data = path.read_bytes()
+        body = data[DIGEST_BYTES:]
+        if hashlib.sha256(body).digest() != data[:DIGEST_BYTES]:
+            return None
+        length = int.from_bytes(body[:LENGTH_BYTES], "big")
+        table = json.loads(body[LENGTH_BYTES : LENGTH_BYTES + length])
+        texts = {id: Text(*map(tuple, fields)) for id, fields in table["texts"].items()}
+        return Index(texts, tuple(table["owners"]), tuple(table["keys"]), load(body[LENGTH_BYTES + length :]))
+    except (OSError, ValueError, KeyError, hyperscan.error):
+        return None
+
+
+def _written(path: Path, index: Index) -> Index:
+    """Write the cache whole or not at all: another process may be reading or writing the same file."""
+    table = {
+        "texts": {id: list(astuple(text)) for id, text in index.texts.items()},
+        "owners": index.owners,
+        "keys": index.keys,
+    }
+    head = json.dumps(table).encode()
+    body = len(head).to_bytes(LENGTH_BYTES, "big") + head + index.scanner.dump()
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
+            file.write(hashlib.sha256(body).digest() + body)
+        os.replace(file.name, path)
+    except OSError:
+        pass  # a read-only or full home: the next call compiles again
+    return index

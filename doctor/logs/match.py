@@ -1,0 +1,179 @@
+"""Logs and Text signatures to findings: the only place where the two meet."""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+
+from doctor.catalog import Catalog
+from doctor.causes import explain
+from doctor.facts import Facts
+from doctor.finding import Finding, Lines, Role, Severity
+from doctor.logs import unknown
+from doctor.logs.confirm import Confirmed, confirm
+from doctor.logs.index import Index
+from doctor.logs.reader import Candidate, LogReader, Progress
+from doctor.logs.records import Record
+from doctor.logs.run_facts import FactReader
+from doctor.logs.source import Block, Source, blocks
+from doctor.masks import fingerprint, masked
+from doctor.signature import Signature
+
+MOST_EVIDENCE = 3
+
+
+@dataclass(frozen=True, slots=True)
+class LogResult:
+    """What the logs of one case hold. ``size`` counts unpacked bytes; ``skipped`` says what was not looked at, and why."""
+
+    findings: tuple[Finding, ...]
+    facts: Facts
+    size: int
+    lines: int
+    skipped: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Match:
+    signature: Signature
+    record: Record
+    confirmed: Confirmed
+
+
+@dataclass(slots=True)
+class _Log:
+    """The matches of one log, and the tracebacks that nothing explains."""
+
+    matches: list[_Match] = field(default_factory=list)
+    unknown: list[Record] = field(default_factory=list)
+    unread: dict[str, int] = field(default_factory=dict)
+    progress: Progress = field(default_factory=Progress)
+    skipped: dict[str, str] = field(default_factory=dict)
+
+
+def find(sources: list[Source], catalog: Catalog, index: Index, on_read: Callable[[int], None]) -> LogResult:
+    """All that the text signatures of a catalogue find in the logs of one case; LogError if one can't be read."""
+    return find_in_blocks([(source.path, blocks(source, on_read)) for source in sources], catalog, index)
+
+
+def find_in_text(text: str, catalog: Catalog, index: Index) -> LogResult:
+    """The same for a text in memory, such as a signature's sample."""
+    data = text.encode()
+    return find_in_blocks([("sample", [Block(data, len(data))])], catalog, index)
+
+
+def find_in_blocks(logs: list[tuple[str, Iterable[Block]]], catalog: Catalog, index: Index) -> LogResult:
+    """The same for logs given as paths and blocks."""
+    facts, size, lines = FactReader(index.keys), 0, 0
+    read = list[_Log]()
+    for path, pieces in logs:
+        reader = LogReader(path, index, facts)
+        read.append(_read(reader, pieces, catalog, index))
+        size, lines = size + reader.size, lines + reader.lines
+    known = facts.facts()
+    findings = [*_known_findings(read, known), *_unknown_findings(read)]
+    skipped = {id: why for log in read for id, why in log.skipped.items()}
+    return LogResult(tuple(findings), known, size, lines, tuple(skipped.items()))
+
+
+def _read(reader: LogReader, pieces: Iterable[Block], catalog: Catalog, index: Index) -> _Log:
+    log = _Log(unread=reader.unread, progress=reader.progress)
+    for candidate in reader.read(pieces):
+        matches = list(_confirmed(candidate, catalog, index, log.skipped))
+        log.matches += matches
+        if candidate.record.chain and not any(_explains(match) for match in matches):
+            log.unknown.append(candidate.record)
+    return log
+
+
+def _confirmed(candidate: Candidate, catalog: Catalog, index: Index, skipped: dict[str, str]) -> Iterator[_Match]:
+    record = candidate.record
+    for id in sorted(candidate.ids):
+        try:
+            confirmed = confirm(index.texts[id], record)
+        except TimeoutError:
+            skipped[id] = f"its pattern took too long on {record.path}:{record.line}"
+            continue
+        if confirmed is not None:
+            yield _Match(catalog.signature(id), record, confirmed)
+
+
+def _explains(match: _Match) -> bool:
+    """Whether a traceback needs no other explanation: its first exception is known, or a cause in it is."""
+    return match.confirmed.depth == 0 or match.signature.role is not Role.ECHO
+
+
+def _known_findings(logs: list[_Log], facts: Facts) -> Iterator[Finding]:
+    by_id: dict[str, list[tuple[_Match, bool]]] = {}
+    unread: dict[str, int] = {}
+    for log in logs:
+        survived = _survival(log)
+        for match in log.matches:
+            by_id.setdefault(match.signature.id, []).append((match, survived(match.record)))
+        for id, count in log.unread.items():
+            unread[id] = unread.get(id, 0) + count
+    for id, matches in by_id.items():
+        yield _finding(matches, facts, unread.get(id, 0))
+
+
+def _survival(log: _Log) -> Callable[[Record], bool]:
+    """Whether training went on behind a record.
+
+    It did if later lines show it, unless only echoes stand behind those: then a rank died here while others trained on.
+    """
+    resumed = max(log.progress.before_last, log.progress.done)
+    later = [
+        match for match in log.matches if match.record.line > resumed and match.signature.severity is Severity.ERROR
+    ]
+    died_later = any(match.signature.role is not Role.ECHO for match in later) or any(
+        record.line > resumed for record in log.unknown
+    )
+    return lambda record: record.last_line < resumed and (died_later or not later)
+
+
+def _finding(matches: list[tuple[_Match, bool]], facts: Facts, unread: int) -> Finding:
+    """One finding for all records in which a signature matched; the first that was not survived stands for all."""
+    survived = all(gone for _, gone in matches)
+    shown = [match for match, gone in matches if survived or not gone]
+    first = min(shown, key=lambda match: (match.record.time or 0.0, match.record.path, match.record.line))
+    signature, captures = first.signature, first.confirmed.captures
+    prose = explain(signature, facts, captures)
+    return Finding(
+        id=signature.id,
+        title=prose.title,
+        severity=Severity.NOTE if survived else signature.severity,
+        confidence=signature.confidence,
+        role=signature.role,
+        place=_place(first),
+        evidence=_evidence(shown),
+        cause=prose.cause + (" Training went on behind it, so it did not end this run." if survived else ""),
+        fix=prose.fix,
+        config=prose.config,
+        count=len(shown) + unread,
+        ranks=tuple(sorted({match.record.rank for match in shown if match.record.rank is not None})),
+        captures=dict(captures),
+        references=signature.references,
+        explains=signature.explains,
+        fingerprint=fingerprint(signature.id, first.confirmed.text),
+    )
+
+
+def _place(match: _Match) -> Lines:
+    record = match.record
+    return Lines(record.path, match.confirmed.line, record.last_line, record.rank, record.host, record.time)
+
+
+def _evidence(matches: list[_Match]) -> tuple[str, ...]:
+    """The first texts that differ in more than numbers and paths."""
+    texts: dict[str, str] = {}
+    for match in matches:
+        texts.setdefault(masked(match.confirmed.text), match.confirmed.text)
+        if len(texts) == MOST_EVIDENCE:
+            break
+    return tuple(texts.values())
+
+
+def _unknown_findings(logs: list[_Log]) -> Iterator[Finding]:
+    records = [record for log in logs for record in log.unknown if not _survival(log)(record)]
+    first = unknown.first_unknown(records)
+    if first is not None:
+        like = [record for record in records if masked(record.chain[0].text) == masked(first.chain[0].text)]
+        yield unknown.finding(first, like)

@@ -1,0 +1,151 @@
+"""Lines made clean: colours, progress bars and prefixes gone; rank, host and time taken from the prefixes."""
+
+import json
+import re
+from dataclasses import dataclass, replace
+from datetime import date
+
+LONGEST_LINE = 32 * 1024
+MOST_PREFIXES = 12
+
+# CSI and OSC sequences, raw or as they stand in JSON strings and notebooks.
+_ANSI = re.compile(
+    r"(?:\x1b|\\u001[bB]|\\x1b|\\033)(?:\[[0-9;:?]*[ -/]*[@-~]|\][^\x07\x1b]{0,200}(?:\x07|\x1b\\)|[()][A-Z0-9])"
+)
+_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\u200b\u2028\u2029\ufeff]")
+
+_STAMP = r"\d\d:\d\d:\d\d(?:[.,]\d{1,9})?"
+
+# One alternative a kind of prefix. A group's name up to its underscore says what it holds.
+_PREFIXES = (
+    r"(?:> ?)+(?=\S|\s{2})",  # a quoted ticket
+    r"[^|\n]{0,80}?\d{1,3}%\|[^|\n]*\|\s*[\w.?]+/[\w.?]+ \[[^\]\n]*\]",  # a progress bar with something glued to it
+    r"\[rank(?P<rank_torch>\d+)\]: ?",
+    r"\[(?:default|trainer|worker)(?P<local_elastic>\d+)\]: ?",
+    r"\[\d+,(?P<rank_mpi>\d+)\]<std(?:out|err)>: ?",
+    r"\[pod/(?P<host_pod>[^\]/\s]+)/[^\]\s]+\] ?",
+    r"\((?P<label_ray>[^()\n]{0,80}?\bpid=\d+)(?:, ip=(?P<host_ray>[\w.:-]+))?[^()\n]{0,40}\) ?",
+    r"(?P<label_compose>[a-z0-9][\w.-]*-\d+)\s+\| ?",
+    r"\[?(?P<host_nccl>[A-Za-z0-9][\w.-]*):(?P<pid_nccl>\d+):\d+\]? \[(?P<local_nccl>\d+)\] ?(?=NCCL|\S*\.cc)",
+    r"\[?(?P<host_local>[a-z][\w.-]*):(?P<local_host>\d{1,3})\]?: (?=\S)",
+    r"(?P<host_pdsh>[a-z][a-z0-9.-]*\d[a-z0-9.-]*): (?=\[|\s|Traceback|\d{4}-|[\w.]+(?:Error|Exception)\b)",
+    r"(?P<rank_slurm>\d{1,5}): (?!\d+:)",
+    rf"\[?(?P<day_iso>\d{{4}}[-/]\d\d[-/]\d\d)[T _](?P<clock_iso>{_STAMP})(?:Z|\s?[+-]\d\d:?\d\d)?\]?:?(?: std(?:out|err) [FP])? ?",
+    rf"\[?[EWIFC](?P<day_glog>\d{{3,4}}) (?P<clock_glog>{_STAMP})\s+(?:\d+\s+)?(?:[\w./<>-]+:\d+\] ?)?",
+    rf"(?:DEBUG|INFO|WARNING|ERROR|CRITICAL) (?P<day_vllm>\d\d-\d\d) (?P<clock_vllm>{_STAMP}) \[?[\w./-]+:\d+\] ?",
+    rf"\[(?P<clock_bare>{_STAMP})\] ?",
+    r"\[(?:DEBUG|INFO|WARNING|WARN|ERROR|CRITICAL)(?:\|[^\]\n]{0,80})?\] ?",
+    r"\[(?:PID|pid)[:=]? ?\d+\] ?",
+    r"\[(?:RANK|Rank|rank)[:= ] ?(?P<rank_level>\d+)\] ?",
+    r"\[(?=[a-z_]+\.)[\w.]+(?::\d+)?(?::\w+)?\] ?",  # a logger's name, or file.py:123:function
+    r">> ?",
+)
+_PREFIX = re.compile("|".join(_PREFIXES))
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One clean line. ``key`` tells the streams of one log apart: all that its prefixes say of the process."""
+
+    text: str
+    rank: int | None = None
+    host: str | None = None
+    time: float | None = None
+    key: tuple[str, ...] = ()
+
+    def with_text(self, text: str) -> "Line":
+        """The same prefixes before another text."""
+        return replace(self, text=text)
+
+
+def decoded(raw: bytes) -> str:
+    """Bytes of one line as text: broken UTF-8 replaced, control sequences gone, indentation kept."""
+    text = raw[:LONGEST_LINE].decode("utf-8", "replace")
+    if "\x1b" in text or "\\" in text:
+        text = _ANSI.sub("", text)
+    return _CONTROL.sub("", text).rstrip()
+
+
+def read_lines(raw: bytes) -> list[Line]:
+    """The clean lines in the bytes of one physical line: more than one where line ends are escaped in it."""
+    text = decoded(raw)
+    if text.startswith("{"):
+        text, stamp = _unwrapped(text)
+        lines = [strip_prefixes(stamp + one) for one in text.splitlines()]
+    else:
+        lines = [strip_prefixes(text)]
+    return [piece for line in lines for piece in _unescaped(line)] or [Line("")]
+
+
+def _unwrapped(text: str) -> tuple[str, str]:
+    """The message of a line of JSON, as docker and structured loggers write it, and its time as a prefix."""
+    try:
+        table = json.loads(text)
+    except ValueError:
+        return text, ""
+    message = next((table[key] for key in _MESSAGE_KEYS if isinstance(table.get(key), str)), None)
+    if message is None:
+        return text, ""
+    stamp = next((table[key] for key in _TIME_KEYS if isinstance(table.get(key), str)), "")
+    return message, f"{stamp} " if stamp else ""
+
+
+_MESSAGE_KEYS = ("log", "message", "msg", "text", "event", "textPayload")
+_TIME_KEYS = ("time", "timestamp", "ts", "asctime", "@timestamp")
+
+
+def _unescaped(line: Line) -> list[Line]:
+    """A line that holds a whole traceback with its line ends escaped, as many lines."""
+    head, found, tail = line.text.partition("Traceback (most recent call last):\\n")
+    if not found:
+        return [line]
+    lines = [head + found[:-2], *tail.replace("\\'", "'").replace('\\"', '"').split("\\n")]
+    return [line.with_text(text) for text in lines]
+
+
+def strip_prefixes(text: str) -> Line:
+    """Take stacked prefixes off a line, and read what they say."""
+    said: dict[str, str] = {}
+    for _ in range(MOST_PREFIXES):
+        found = _PREFIX.match(text)
+        if found is None:
+            break
+        said.update((name, value) for name, value in found.groupdict().items() if value is not None)
+        text = text[found.end() :]
+    if not said:
+        return Line(text)
+    return Line(text, _rank(said), _host(said), _time(said), _key(said))
+
+
+def _first(said: dict[str, str], kind: str) -> str | None:
+    return next((value for name, value in said.items() if name.startswith(kind + "_")), None)
+
+
+def _rank(said: dict[str, str]) -> int | None:
+    """The global rank; a local rank only where no prefix tells the global one."""
+    value = said.get("rank_torch") or _first(said, "rank") or said.get("local_elastic")
+    return None if value is None else int(value)
+
+
+def _host(said: dict[str, str]) -> str | None:
+    return _first(said, "host")
+
+
+def _key(said: dict[str, str]) -> tuple[str, ...]:
+    return tuple(
+        f"{name}={value}" for name, value in sorted(said.items()) if not name.startswith(("day", "clock", "pid"))
+    )
+
+
+def _time(said: dict[str, str]) -> float | None:
+    """Seconds since the start of the year: glog stamps have no year, and all stamps of a log must compare."""
+    day, clock = _first(said, "day"), _first(said, "clock")
+    if day is None or clock is None:
+        return None
+    digits = re.sub(r"\D", "", day)[-4:].zfill(4)
+    hours, minutes, seconds = clock.replace(",", ".").split(":")
+    try:
+        days = (date(2000, int(digits[:2]), int(digits[2:])) - date(2000, 1, 1)).days
+    except ValueError:
+        return None
+    return days * 86400 + int(hours) * 3600 + int(minutes) * 60 + float(seconds)

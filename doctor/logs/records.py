@@ -1,0 +1,69 @@
+"""A record: one clean line, or one whole traceback, and whether its words are somebody's failure at all."""
+
+import re
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One stack frame, as the traceback shows it."""
+
+    path: str
+    line: int
+    function: str
+    source: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.path}:{self.line} in {self.function}: {self.source}"
+
+
+@dataclass(frozen=True, slots=True)
+class Raised:
+    """One exception of a chain. ``line`` is the number of the line with its type and message, ``text`` both."""
+
+    type: str
+    text: str
+    line: int
+    frames: tuple[Frame, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One clean line (``chain`` is empty), or one traceback with its exceptions, the first that was raised first."""
+
+    path: str
+    line: int
+    last_line: int
+    text: str
+    rank: int | None
+    host: str | None
+    time: float | None
+    chain: tuple[Raised, ...] = ()
+
+
+def advises(text: str) -> bool:
+    """Whether a line only gives advice; such lines name causes that nobody saw."""
+    return _ADVICE.search(text) is not None
+
+
+_ADVICE = re.compile(
+    r"might be caused by|may be caused by|most likely (?:caused by|due to)|can be caused by|potential root causes?|"
+    r"possible (?:causes|reasons)|consider (?:setting|passing|using|reducing)|\btips?:|\bhint:|"
+    r"For debugging consider passing CUDA_LAUNCH_BLOCKING|Compile with .?TORCH_USE_CUDA_DSA|HYDRA_FULL_ERROR|"
+    r"To enable traceback see|\(1\).*\(2\).*\(3\)",
+    re.IGNORECASE,
+)
+
+_SOURCE = re.compile(
+    r"\s*(?:\d+\s+|>>> ?|[-+]\s{2,})?(?:raise \w|assert [^:]*,|if .*:$|elif .*:$|except .*:$|return |print\(|warnings\.warn\(|"
+    r"(?:self\.)?(?:logger|logging|LOG|log)\.\w+\(|\w+ = [frb]?[\"']|[frb]?[\"'].*[\"'][,)]?$|#)"
+)
+_SAMPLE = re.compile(
+    r"[\"'](?:text|content|prompt|prompts|completion|completions|messages|instruction|question|answer|response|chosen|rejected|"
+    r"conversations)[\"']\s*:\s*(?:\[|[\"'])"
+)
+
+
+def quotes(text: str) -> bool:
+    """Whether a line is source code or a training sample, in which an error's text is only quoted."""
+    return _SOURCE.match(text) is not None or _SAMPLE.search(text) is not None

@@ -1,0 +1,81 @@
+"""The multi-pattern scan: every pattern of every signature in one Hyperscan database, blocks in, hits out."""
+
+import re
+from collections.abc import Container, Sequence
+
+import hyperscan
+
+from doctor.errors import SignatureError
+
+# Named groups, anchors and what may follow the last literal: Hyperscan needs none of it to find the line.
+_NAMED = re.compile(r"\(\?P<\w+>")
+_ANCHORS = re.compile(r"(?<!\\)(?:\^|\$)(?![^\[]*\])")
+_TAIL = re.compile(
+    r"(?<!\\)(?:\.[*+]\??|\\[SdDwW][*+]\??|\(\?:(?:\\[SdDwW]|\.|\[[^\]()]*\])[*+]\??\)|\[[^\]()]*\][*+]\??)+$"
+)
+
+
+class Scanner:
+    """A compiled database with its scratch space: not for two threads at once."""
+
+    def __init__(self, database: hyperscan.Database) -> None:
+        self._database = database
+        database.scratch = hyperscan.Scratch(database)
+
+    def hits(self, data: bytes) -> list[tuple[int, int]]:
+        """(pattern number, end offset) of every match, in the order of their ends."""
+        found: list[tuple[int, int]] = []
+        append = found.append
+        self._database.scan(data, lambda number, start, end, flags, context: append((number, end)))
+        return found
+
+    def dump(self) -> bytes:
+        """The database as bytes, for ``load``."""
+        return bytes(hyperscan.dumpb(self._database))
+
+
+def load(dumped: bytes) -> Scanner:
+    """A scanner from ``dump``'s bytes; hyperscan.error if this machine or library can't use them."""
+    return Scanner(hyperscan.loadb(dumped, hyperscan.HS_MODE_BLOCK))
+
+
+def compile_patterns(patterns: Sequence[str], names: Sequence[str], single: Container[int] = ()) -> Scanner:
+    """One database for all patterns, those numbered in ``single`` reported once a scan.
+
+    Raises SignatureError with the name of the pattern that can't be scanned for.
+    """
+    expressions = [widened(pattern).encode() for pattern in patterns]
+    flags = [_flags(expression, name) for expression, name in zip(expressions, names, strict=True)]
+    flags = [flag | (hyperscan.HS_FLAG_SINGLEMATCH if n in single else 0) for n, flag in enumerate(flags)]
+    database = hyperscan.Database(mode=hyperscan.HS_MODE_BLOCK)
+    database.compile(expressions=expressions, ids=list(range(len(expressions))), flags=flags)
+    return Scanner(database)
+
+
+def widened(pattern: str) -> str:
+    """A pattern that Hyperscan finds wherever ``regex`` would find the given one, and perhaps elsewhere.
+
+    Anchors go because prefixes stand in front of a raw line; a variable tail goes because it would be reported at each of
+    its characters.
+    """
+    return _TAIL.sub("", _ANCHORS.sub("", _NAMED.sub("(?:", pattern))) or pattern
+
+
+def needs_prefilter(pattern: str) -> bool:
+    """Whether Hyperscan takes this pattern only approximately (look-around, back references)."""
+    return not _compiles(widened(pattern).encode(), 0)
+
+
+def _flags(expression: bytes, name: str) -> int:
+    for flags in (0, hyperscan.HS_FLAG_PREFILTER):
+        if _compiles(expression, flags):
+            return flags
+    raise SignatureError(f"{name}: the pattern can't be scanned for; use literals, classes, groups and repeats only")
+
+
+def _compiles(expression: bytes, flags: int) -> bool:
+    try:
+        hyperscan.Database(mode=hyperscan.HS_MODE_BLOCK).compile(expressions=[expression], ids=[0], flags=[flags])
+    except hyperscan.error:
+        return False
+    return True

@@ -1,0 +1,166 @@
+"""Multi-line exceptions, chained, per rank: each becomes one record, whatever stands between its lines."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import islice
+
+from doctor.logs.prefixes import Line
+from doctor.logs.records import Frame, Raised
+
+HEADER = "Traceback (most recent call last)"
+
+# How far a traceback may reach: over all lines, over its own, and over lines of others in a row.
+MOST_LINES = 4000
+MOST_OWN_LINES = 1200
+MOST_MESSAGE_LINES = 60
+
+_FRAME = re.compile(r'\s*File "(?P<path>[^"\n]+)", line (?P<line>\d+), in (?P<function>.+)')
+_BOX_FRAME = re.compile(r"(?P<path>\S+\.py):(?P<line>\d+) in (?P<function>[\w.<>]+)")
+_CELL_FRAME = re.compile(
+    r"(?:File|Cell|Input) (?P<path>\S+?)(?:, line |:)(?P<line>\d+)(?:, in (?P<function>[\w.<>]+))?"
+)
+_EXCEPTION = re.compile(r"(?P<type>(?:[A-Za-z_]\w*\.)*[A-Z]\w*|KeyboardInterrupt)(?:: ?(?P<message>.*))?$")
+_CHAIN = re.compile(r"The above exception was the direct cause|During handling of the above exception")
+_NESTED = re.compile(r"Original Traceback \(most recent call last\)")
+_BOX = "│╭╰─╮╯|┃"
+
+
+@dataclass(frozen=True, slots=True)
+class Traceback:
+    """A whole traceback of one rank: its exceptions, the first that was raised first, and the lines that it took."""
+
+    chain: tuple[Raised, ...]
+    lines: frozenset[int]
+
+
+@dataclass(slots=True)
+class _Open:
+    """An exception whose lines are still being read."""
+
+    nested: bool
+    frames: list[Frame] = field(default_factory=list)
+    type: str = ""
+    message: list[str] = field(default_factory=list)
+    line: int = 0
+    boxed: bool = False
+    cell: bool = False
+
+
+def read_traceback(lines: Iterator[tuple[int, Line]]) -> Traceback | None:
+    """The traceback whose header is the first line; the others are the numbered lines behind it, of all ranks.
+
+    Lines of other streams (another rank, host or process in the prefix) are passed over. None if no exception is
+    reached: a traceback that was cut off, or text that only mentions one.
+    """
+    number, header = next(lines)
+    reader = _Reader(number, header)
+    for number, line in islice(lines, MOST_LINES):
+        if line.key == header.key and not reader.take(number, line.text, line.time):
+            break
+    return reader.result()
+
+
+class _Reader:
+    """Reads the lines of one stream; ``take`` says whether the traceback may go on."""
+
+    def __init__(self, number: int, header: Line) -> None:
+        self._done: list[_Open] = []
+        self._lines: set[int] = {number}
+        self._pending: list[int] = []
+        self._stamped = header.time is not None
+        self._chained = False
+        self._now = self._opened(header.text)
+
+    def take(self, number: int, text: str, time: float | None) -> bool:
+        if len(self._lines) >= MOST_OWN_LINES:
+            return False
+        text = self._unboxed(text)
+        if HEADER in text:
+            return self._header(number, text)
+        going_on = self._message(text, time) if self._now.type else self._body(text, number)
+        if going_on:
+            self._lines.update([*self._pending, number] if text else [])
+            self._pending = [] if text else [*self._pending, number]
+        return going_on
+
+    def result(self) -> Traceback | None:
+        self._close()
+        if not self._done:
+            return None
+        chain = [Raised(one.type, "\n".join(one.message), one.line, tuple(one.frames)) for one in self._done]
+        return Traceback(tuple(chain), frozenset(self._lines))
+
+    def _opened(self, text: str) -> _Open:
+        found = _Open(nested=_NESTED.search(text) is not None, boxed="─" in text)
+        before = text.split(HEADER)[0].strip()
+        if not found.boxed and re.fullmatch(r"[A-Z]\w+(?:Error|Exception|Interrupt|Exit)", before):
+            found.cell = True
+        return found
+
+    def _close(self) -> None:
+        """Put the exception just read into the chain: a nested one was raised before the one that quotes it."""
+        if not self._now.type:
+            return
+        if self._now.nested and self._done:
+            self._done.insert(len(self._done) - 1, self._now)
+        else:
+            self._done.append(self._now)
+
+    def _header(self, number: int, text: str) -> bool:
+        """Another header belongs to this traceback if it is chained, nested, or quoted in a message."""
+        chained = self._chained or _NESTED.search(text) is not None or not self._now.type
+        if not chained:
+            return False
+        self._close()
+        self._now, self._chained = self._opened(text), False
+        self._lines.add(number)
+        return True
+
+    def _unboxed(self, text: str) -> str:
+        return text.strip(_BOX + " ") if self._now.boxed and text[:1] in _BOX else text
+
+    def _body(self, text: str, number: int) -> bool:
+        """A line between the header and the exception: a frame, its source, or the exception itself."""
+        frame = (
+            _FRAME.match(text)
+            or (self._now.boxed and _BOX_FRAME.match(text))
+            or (self._now.cell and _CELL_FRAME.match(text))
+        )
+        if frame:
+            self._now.frames.append(Frame(frame["path"], int(frame["line"]), (frame["function"] or "").strip()))
+            return True
+        exception = None if text[:1].isspace() else _EXCEPTION.match(text)
+        if exception and self._now.frames or exception and exception["message"]:
+            self._now.type, self._now.line, self._now.message = exception["type"], number, [text]
+            return True
+        return self._source(text)
+
+    def _source(self, text: str) -> bool:
+        """A source line goes to the frame above it; anything else that is not indented ends a traceback without a box."""
+        if self._now.frames and text.strip() and not self._now.frames[-1].source:
+            last = self._now.frames[-1]
+            self._now.frames[-1] = Frame(last.path, last.line, last.function, text.strip())
+            return True
+        return not text or text[:1].isspace() or self._now.boxed or self._now.cell or bool(self._now.frames)
+
+    def _message(self, text: str, time: float | None) -> bool:
+        """A line behind the exception: more of its message, or the words that chain it to the next one."""
+        if _CHAIN.search(text):
+            self._chained = True
+        if self._chained or not text:
+            return True
+        if self._pending or (time is not None) != self._stamped or _starts_anew(text):
+            return False
+        self._now.message.append(text)
+        return len(self._now.message) < MOST_MESSAGE_LINES
+
+
+_ANEW = re.compile(
+    r"\[?\d{4}-\d\d-\d\d|\[?[EWIF]\d{3,4} \d\d:|(?:DEBUG|INFO|WARNING|ERROR|CRITICAL)\b|\[(?:INFO|WARNING|ERROR|rank\d)|"
+    r"\s*\d{1,3}%\||Exception ignored in|\S+: UserWarning|={10,}|-{10,}|\{'|srun:|slurmstepd:|Killed"
+)
+
+
+def _starts_anew(text: str) -> bool:
+    return _ANEW.match(text) is not None

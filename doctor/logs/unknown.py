@@ -1,0 +1,58 @@
+"""Exceptions that no signature knows: which one came first, where in the user's code, and a fingerprint to tell it by."""
+
+import re
+
+from doctor.finding import Confidence, Finding, Lines, Role, Severity
+from doctor.logs.records import Frame, Raised, Record
+from doctor.masks import fingerprint
+
+ID = "unknown/exception"
+
+# Launchers and wrappers raise these because something else failed.
+_WRAPPERS = re.compile(
+    r"(?:ChildFailedError|ProcessRaisedException|ProcessExitedException|CalledProcessError|SignalException|RayTaskError|"
+    r"RayActorError|ActorDiedError|EngineDeadError|DistBackendError|DistNetworkError|DistStoreError|SystemExit|KeyboardInterrupt|"
+    r"BrokenPipeError|EOFError)"
+)
+_INSTALLED = re.compile(r"site-packages|dist-packages|/lib/python\d|<frozen|^<string>|torch/distributed/run\.py")
+
+
+def first_unknown(records: list[Record]) -> Record | None:
+    """The record of the first failing rank: by time where there are stamps, otherwise by line; wrappers only if there is nothing else."""
+    return min(records, key=_order, default=None)
+
+
+def _order(record: Record) -> tuple[bool, float, str, int]:
+    return _is_wrapper(record.chain[0]), record.time or 0.0, record.path, record.line
+
+
+def _is_wrapper(raised: Raised) -> bool:
+    return _WRAPPERS.fullmatch(raised.type.rpartition(".")[2]) is not None
+
+
+def finding(record: Record, records: list[Record]) -> Finding:
+    """The finding of an exception that no signature knows; ``records`` are all like it."""
+    raised, frame = record.chain[0], user_frame(record.chain[0])
+    name = raised.type.rpartition(".")[2]
+    at = f"{frame.path}:{frame.line} in {frame.function}" if frame else ""
+    return Finding(
+        id=ID,
+        title=f"{name}: an exception that no signature knows",
+        severity=Severity.ERROR,
+        confidence=Confidence.LOW,
+        role=Role.ECHO if _is_wrapper(raised) else Role.EITHER,
+        place=Lines(record.path, raised.line, record.last_line, record.rank, record.host, record.time),
+        evidence=tuple(part for part in (raised.text, f"at {at}" if at else "") if part),
+        cause=f"{name} was raised first{', in ' + at if at else ''}. No signature says why.",
+        fix="Read the traceback from this line on; the message above is the first exception, all others follow from it.",
+        count=len(records),
+        ranks=tuple(sorted({one.rank for one in records if one.rank is not None})),
+        captures={"type": raised.type},
+        fingerprint=fingerprint(ID, raised.text, frame.function if frame else ""),
+    )
+
+
+def user_frame(raised: Raised) -> Frame | None:
+    """The last frame outside installed packages; the last of all where every frame is inside one."""
+    own = [frame for frame in raised.frames if not _INSTALLED.search(frame.path)]
+    return next(reversed(own or raised.frames), None)

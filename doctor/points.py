@@ -1,0 +1,60 @@
+"""Points: what was measured during training, as columns. Text logs, JSON, CSV and event files all become this."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+Ints = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float64]
+
+NO_RANK = -1
+
+
+@dataclass(frozen=True, slots=True)
+class Points:
+    """The points of one source, in its order.
+
+    A record is one line of a log, or one row of a table: it holds points of several series, taken at the same moment.
+
+    ``names[series[i]]`` is the series of point i, ``value[i]`` its value and ``record[i]`` the number of its record.
+    ``step[r]`` is the global step of record r (NaN where the source doesn't tell it), ``line[r]`` its line (counted from 1;
+    0 where there are no lines), ``rank[r]`` the rank that printed it (NO_RANK where unknown), ``time[r]`` its time in
+    seconds on an arbitrary clock (NaN where unknown), ``restart[r]`` whether the source says that training was resumed
+    between the record before and this one.
+
+    Units: step_time in seconds, memory in GiB, losses as printed.
+    """
+
+    path: str
+    names: tuple[str, ...]
+    series: Ints
+    record: Ints
+    value: Floats
+    step: Floats
+    line: Ints
+    rank: Ints
+    time: Floats
+    restart: npt.NDArray[np.bool_]
+
+    def __len__(self) -> int:
+        return len(self.value)
+
+
+def points_of_rows(path: str, rows: list[Mapping[str, float]], steps: list[float], lines: list[int] | None = None) -> Points:
+    """Points from rows of {series: value}, as structured sources hold them."""
+    names = tuple(dict.fromkeys(name for row in rows for name in row))
+    number = {name: n for n, name in enumerate(names)}
+    return Points(
+        path=path,
+        names=names,
+        series=np.array([number[name] for row in rows for name in row], np.int64),
+        record=np.array([n for n, row in enumerate(rows) for _ in row], np.int64),
+        value=np.array([value for row in rows for value in row.values()], np.float64),
+        step=np.array(steps, np.float64),
+        line=np.array(lines if lines is not None else [0] * len(rows), np.int64),
+        rank=np.full(len(rows), NO_RANK, np.int64),
+        time=np.full(len(rows), np.nan),
+        restart=np.zeros(len(rows), np.bool_),
+    )

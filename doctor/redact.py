@@ -1,0 +1,150 @@
+"""What a report may not show: secrets, people, machines. Each becomes a pseudonym that stays the same within a report."""
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import fields, is_dataclass, replace
+from typing import Any, TypeVar
+
+from doctor.finding import Finding
+from doctor.report import Report
+
+T = TypeVar("T")
+
+_QUOTE = r"[\"'`]?"
+
+# Kind, and a pattern whose group "secret" (or the whole match) is replaced. Lengths are those that the issuers document.
+_SECRETS: tuple[tuple[str, str], ...] = (
+    ("key", r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|$)"),
+    ("token", r"\b(?:hf|api_org)_[A-Za-z0-9]{20,}"),
+    ("token", r"\bgh[pousr]_[A-Za-z0-9]{20,}|\bgithub_pat_\w{20,}|\bglpat-[\w-]{16,}"),
+    ("token", r"\bsk-(?:proj-|ant-|or-|live-)?[A-Za-z0-9_-]{16,}"),
+    (
+        "token",
+        r"\bxox[abprs]-[A-Za-z0-9-]{10,}|\bnpm_[A-Za-z0-9]{30,}|\bpypi-[\w-]{30,}|\bnvapi-[\w-]{20,}|\bdapi[0-9a-f]{32}",
+    ),
+    ("token", r"\bAIza[\w-]{30,}|\bya29\.[\w-]{20,}"),
+    ("key", r"\b(?:AKIA|ASIA|ABIA|ACCA)[A-Z0-9]{16}\b"),
+    ("token", r"\beyJ[\w-]{8,}\.[\w-]{8,}(?:\.[\w-]*)?"),
+    ("token", r"(?i)\bbearer\s+(?P<secret>[A-Za-z0-9._~+/=-]{8,})"),
+    ("login", r"\b[a-zA-Z][a-zA-Z0-9+.-]*://(?P<secret>[^\s/@\"'<>]*:[^\s/@\"'<>]*)@"),
+    (
+        "secret",
+        r"(?i)(?<![a-z])(?:(?:hf|hub|auth|access|api|secret|wandb|github|gitlab|openai|session|refresh|bearer|aws|azure|s3|db|my|user)[_-]){0,3}"
+        r"(?:password|passwd|pwd|secret|token|api[_-]?key|access[_-]?key|private[_-]?key|credentials?|authorization)"
+        rf"(?:[_-](?:id|key|value))?{_QUOTE}\s*(?:=|:\s|:(?=[\"']))\s*{_QUOTE}"
+        r"(?!<|(?:none|null|true|false|str|required|missing|invalid|\d+)\b|[a-z_]+\.[a-z_]+\b)(?P<secret>[^\s\"'`,;)}\]<>]{6,})",
+    ),
+    ("key", r"(?i:wandb|api.?key).{0,60}?(?<![0-9a-f])(?P<secret>[0-9a-f]{40})(?![0-9a-f])"),
+    ("email", r"\b[A-Za-z0-9._%+-]+@[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)*\.[A-Za-z]{2,}\b"),
+)
+
+_USER_PATHS = (
+    r"(?:/home/|/Users/|/mnt/beegfs/home/|/data/home/|/gpfs/home/|/lustre/home/|/scratch/users?/|/nfs/home/|/workspace/users/)(?P<secret>[^/\s\"':,;<>()]+)",
+    r"(?i)[A-Z]:\\{1,2}Users\\{1,2}(?P<secret>[^\\\s\"':,;<>]+)",
+)
+
+_IP = r"(?<![\w.-])(?:(?:25[0-5]|2[0-4]\d|1?\d?\d)\.){3}(?:25[0-5]|2[0-4]\d|1?\d?\d)(?![\w-]|\.\d)"
+_IP6 = r"(?<![\w:])(?:[0-9a-fA-F]{1,4}:){3,7}[0-9a-fA-F]{1,4}(?![\w:])|(?<![\w:])fe80::[0-9a-fA-F:]+"
+_VERSION_BEFORE = re.compile(r"(?i)(?:version|cudnn|nccl|cuda|driver|==|>=|<=|\bv)\s*[:=]?\s*$")
+_KEPT = frozenset({"localhost", "127.0.0.1", "0.0.0.0", "255.255.255.255", "root", "user", "runner", "ubuntu", "None"})
+
+_HOSTS = (
+    r"\bip-\d{1,3}-\d{1,3}-\d{1,3}-\d{1,3}(?:\.[\w.-]+\w)?",
+    r"\b[A-Za-z0-9][\w-]*(?:\.[\w-]+)*\.(?:internal|local|lan|corp|cluster|localdomain|svc)\b(?:\.[\w-]+)*",
+    r"(?i)\bhost(?:name)?\s*[:=]\s*[\"']?(?P<secret>[A-Za-z0-9][\w.-]*)",
+    r"\[(?P<secret>[A-Za-z][\w.-]*)\]:\d{2,5}\b",
+    r"(?<![\w./-])(?P<secret>[A-Za-z][A-Za-z0-9-]*\d[\w.-]*|[A-Za-z][\w-]*(?:\.[A-Za-z][\w-]*)+):\d{4,5}\b",
+    r"srun: error: (?P<secret>[A-Za-z][\w.-]*)(?=: )",
+    r"slurmstepd: error: .{0,60}? ON (?P<secret>[A-Za-z][\w.-]*)",
+)
+
+
+class Redactor:
+    """Replaces what may not be shown. The same thing gets the same pseudonym, in the order in which things are met."""
+
+    def __init__(self, hosts: Iterable[str] = ()) -> None:
+        self._names: dict[tuple[str, str], str] = {}
+        self._counts: dict[str, int] = {}
+        self._hosts = sorted({host for host in hosts if _tells(host)}, key=len, reverse=True)
+
+    def text(self, text: str) -> str:
+        """A text without secrets, people and machines."""
+        for kind, pattern in _SECRETS:
+            text = self._each(kind, pattern, text)
+        for pattern in _USER_PATHS:
+            text = self._each("user", pattern, text)
+        for host in self._hosts:
+            text = re.sub(rf"(?<![\w.-]){re.escape(host)}(?![\w-])", lambda found: self._name("host", found[0]), text)
+        for pattern in _HOSTS:
+            text = self._each("host", pattern, text)
+        return self._each("ip", _IP6, self._each("ip", _IP, text))
+
+    def _each(self, kind: str, pattern: str, text: str) -> str:
+        return re.sub(pattern, lambda found: self._replaced(kind, found), text)
+
+    def _replaced(self, kind: str, found: re.Match[str]) -> str:
+        groups = [value for name, value in found.groupdict().items() if value is not None]
+        secret = groups[0] if groups else found[0]
+        if secret in _KEPT or secret.startswith("<") or (kind == "ip" and _is_version(found)):
+            return found[0]
+        start = found[0].rindex(secret)
+        return found[0][:start] + self._name(kind, secret) + found[0][start + len(secret) :]
+
+    def _name(self, kind: str, secret: str) -> str:
+        if (kind, secret) not in self._names:
+            self._counts[kind] = self._counts.get(kind, 0) + 1
+            self._names[kind, secret] = f"<{kind}-{self._counts[kind]}>"
+        return self._names[kind, secret]
+
+
+def _is_version(found: re.Match[str]) -> bool:
+    return _VERSION_BEFORE.search(found.string[max(0, found.start() - 24) : found.start()]) is not None
+
+
+def _tells(host: str) -> bool:
+    """Whether a host's name is more than a common word."""
+    return host not in _KEPT and len(host) > 2 and any(not one.isalpha() for one in host)
+
+
+# Fields that hold doctor's own words or public addresses.
+_OWN = frozenset(
+    {
+        "id",
+        "references",
+        "explains",
+        "explained_by",
+        "fingerprint",
+        "digest",
+        "root",
+        "kind",
+        "state",
+        "role",
+        "severity",
+    }
+)
+
+
+def redacted(report: Report) -> tuple[Report, Redactor]:
+    """The report without secrets, people and machines, and the redactor for the second pass over its finished text."""
+    redactor = Redactor(_hosts(report.findings))
+    clean = _mapped(report, redactor.text)
+    return replace(clean, redacted=True), redactor
+
+
+def _hosts(findings: Iterable[Finding]) -> list[str]:
+    return [host for host in (getattr(finding.place, "host", None) for finding in findings) if host]
+
+
+def _mapped(value: T, change: Callable[[str], str]) -> T:
+    """The same value with every text in it changed."""
+    result: Any = value
+    if is_dataclass(value) and not isinstance(value, type):
+        names = [field.name for field in fields(value) if field.name not in _OWN]
+        result = replace(value, **{name: _mapped(getattr(value, name), change) for name in names})
+    elif type(result) is str:  # not a StrEnum
+        result = change(result)
+    elif isinstance(value, Mapping):
+        result = {key: _mapped(one, change) for key, one in value.items()}
+    elif isinstance(value, (tuple, list)):
+        result = type(value)(_mapped(one, change) for one in value)
+    return result  # type: ignore[no-any-return]

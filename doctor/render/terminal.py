@@ -1,0 +1,104 @@
+"""The report for a terminal, or as plain text where the output is none."""
+
+from io import StringIO
+
+from rich.console import Console, Group, RenderableType
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from doctor.finding import Finding, Severity
+from doctor.render.words import plain, scope, shortened, split, times, where
+from doctor.report import Report
+from doctor.rootcause import State
+
+NARROWEST, WIDEST = 40, 100
+
+_COLOURS = {Severity.ERROR: "red", Severity.WARNING: "yellow", Severity.NOTE: "cyan"}
+_STATES = {State.CLEAN: "green", State.FOUND: "red", State.UNDECIDED: "yellow"}
+
+
+def render(report: Report, width: int = 80, colour: bool = False) -> str:
+    """The report in at most ``width`` columns, with colours only if asked for."""
+    out = StringIO()
+    console = Console(
+        file=out,
+        width=max(NARROWEST, min(width, WIDEST)),
+        force_terminal=colour,
+        color_system="standard" if colour else None,
+        highlight=False,
+        emoji=False,
+        legacy_windows=False,
+    )
+    console.print(Group(*_parts(report)))
+    return "\n".join(line.rstrip() for line in out.getvalue().splitlines()) + "\n"
+
+
+def _parts(report: Report) -> list[RenderableType]:
+    full, brief, echoes = split(report)
+    parts: list[RenderableType] = [_headline(report)]
+    parts += [part for finding in full for part in ("", _full(finding))]
+    if report.verdict.ask_for:
+        parts += ["", _list("To find the cause, collect", report.verdict.ask_for)]
+    if brief:
+        parts += ["", Text("Also found", style="bold"), *(_brief(finding) for finding in brief)]
+    if echoes:
+        parts += [
+            "",
+            Text("Echoes, which go away with the cause", style="bold"),
+            *(_brief(finding) for finding in echoes),
+        ]
+    if report.skipped:
+        parts += ["", _list("Not looked at", [f"{id}: {why}" for id, why in report.skipped])]
+    return [*parts, "", _footer(report)]
+
+
+def _headline(report: Report) -> Text:
+    verdict = report.verdict
+    text = Text()
+    text.append(verdict.state.value.upper(), style=f"bold {_STATES[verdict.state]}")
+    text.append(f"  {verdict.root}" if verdict.root else "", style="bold")
+    return text.append(f"\n{plain(verdict.summary)}")
+
+
+def _full(finding: Finding) -> RenderableType:
+    rows = Table.grid(padding=(0, 2))
+    rows.add_column(style="bold", no_wrap=True)
+    rows.add_column(overflow="fold")
+    rows.add_row("Where", Text(" ".join(part for part in (plain(where(finding.place)), times(finding)) if part)))
+    for n, text in enumerate(finding.evidence):
+        rows.add_row("" if n else "Log", Text(shortened(text), style="dim"))
+    rows.add_row("Why", Text(plain(finding.cause)))
+    rows.add_row("Fix", Text(plain(finding.fix), style="green"))
+    if finding.config:
+        rows.add_row("", Padding(Text(plain(finding.config)), (0, 0, 0, 2)))
+    if finding.references:
+        rows.add_row("See", Text(finding.references[0], style="dim"))
+    return Group(_title(finding), rows)
+
+
+def _title(finding: Finding) -> Text:
+    text = Text(finding.severity.value, style=f"bold {_COLOURS[finding.severity]}")
+    text.append(f" {finding.id}", style="bold not dim")
+    return text.append(f"  ({finding.confidence.value} confidence)", style="dim not bold")
+
+
+def _brief(finding: Finding) -> RenderableType:
+    text = Text(f"{finding.severity.value} ", style=_COLOURS[finding.severity])
+    text.append(f"{finding.id}: ", style="bold")
+    text.append(plain(finding.title), style="default not bold")
+    said = ", ".join(part for part in (plain(where(finding.place)), times(finding)) if part)
+    return Padding(text.append(f" ({said})", style="dim"), (0, 0, 0, 2))
+
+
+def _list(heading: str, items: "tuple[str, ...] | list[str]") -> RenderableType:
+    rows = Table.grid(padding=(0, 1))
+    for item in items:
+        rows.add_row("  -", Text(plain(item)))
+    return Group(Text(heading, style="bold"), rows)
+
+
+def _footer(report: Report) -> Text:
+    hidden = "" if report.redacted else " NOT REDACTED: secrets, names and hosts are shown as they stand in the input."
+    more = f" doctor explain {report.verdict.root}" if report.verdict.root else ""
+    return Text(f"{scope(report)}.{hidden}" + (f" More:{more}" if more else ""), style="dim")

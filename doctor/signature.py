@@ -1,0 +1,268 @@
+"""Signature: one failure mode as data. ``parse`` turns a TOML file into it and refuses what can't work."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import regex
+
+from doctor.facts import Conditions, parse_conditions
+from doctor.finding import Confidence, Role, Severity
+from doctor.toml_table import TomlTable, parse_toml
+
+TITLE_WIDTH = 72
+LEAST_LITERAL = 6
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """Matches a record of a log: one of ``any``, none of ``none``, and a stack frame by one of ``frames`` if there are any."""
+
+    any: tuple[str, ...]
+    none: tuple[str, ...] = ()
+    frames: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """Matches a metric series: the name of a shape, and its limits."""
+
+    shape: str
+    series: tuple[str, ...]
+    limits: Mapping[str, object]
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """Matches a group of tensors: a pattern over names, a statistic, the name of a shape, and its limits."""
+
+    pattern: str
+    statistic: str
+    shape: str
+    limits: Mapping[str, object]
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """Matches a configuration: conditions on facts, and the dotted key to point at."""
+
+    key: str
+    when: Conditions
+
+
+Match = Text | Trace | Scale | Setting
+
+
+@dataclass(frozen=True, slots=True)
+class Cause:
+    """Why it happens and what to change; ``when`` is empty for the cause that is left when nothing else is known."""
+
+    text: str
+    fix: str
+    config: str
+    when: Conditions
+    fixed_in: str
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """A piece of input that must match (a hit) or must not (a miss, with the reason why)."""
+
+    text: str
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class RaisedBy:
+    """The distribution that prints the message, and a piece of it as it stands in that distribution's files."""
+
+    package: str
+    literal: str
+
+
+@dataclass(frozen=True, slots=True)
+class Signature:
+    """One failure mode. ``id`` is FAMILY/NAME, as the file lies in its folder."""
+
+    id: str
+    title: str
+    severity: Severity
+    confidence: Confidence
+    role: Role
+    match: Match
+    causes: tuple[Cause, ...]
+    hits: tuple[Sample, ...]
+    misses: tuple[Sample, ...]
+    explains: tuple[str, ...]
+    overlaps: tuple[str, ...]
+    raised_by: tuple[RaisedBy, ...]
+    references: tuple[str, ...]
+
+
+def parse(text: str, id: str, where: str) -> Signature:
+    """A signature from the text of its file; raises SignatureError with the file, the key and the remedy."""
+    table = parse_toml(text, where)
+    match = _match(table)
+    signature = Signature(
+        id=id,
+        title=_title(table),
+        severity=Severity(table.choice("severity", Severity)),
+        confidence=Confidence(table.choice("confidence", Confidence, default=Confidence.HIGH)),
+        role=Role(table.choice("role", Role, default=Role.EITHER)),
+        match=match,
+        causes=_causes(table),
+        hits=tuple(_hit(one) for one in table.tables("hit", least=1)),
+        misses=tuple(_miss(one) for one in table.tables("miss", least=1)),
+        explains=table.texts("explains"),
+        overlaps=table.texts("overlaps"),
+        raised_by=tuple(_raised_by(one) for one in table.tables("raised_by")),
+        references=table.texts("references"),
+    )
+    table.done()
+    _check_placeholders(signature, table)
+    return signature
+
+
+def _title(table: TomlTable) -> str:
+    title = table.text("title")
+    if len(title) > TITLE_WIDTH:
+        table.fail("title", f"{len(title)} characters; {TITLE_WIDTH} fit on one line of a report")
+    return title
+
+
+def _match(table: TomlTable) -> Match:
+    parsers: dict[str, Callable[[TomlTable], Match]] = {
+        "text": _text,
+        "trace": _trace,
+        "scale": _scale,
+        "setting": _setting,
+    }
+    tables = {name: table.table(name) for name in parsers}
+    matches = [parsers[name](found) for name, found in tables.items() if found is not None]
+    if len(matches) != 1:
+        table.fail("", f"expected exactly one of [text], [trace], [scale] and [setting], found {len(matches)}")
+    return matches[0]
+
+
+def _text(table: TomlTable) -> Text:
+    match = Text(table.texts("any", required=True), table.texts("none"), table.texts("frames"))
+    table.done()
+    for key in ("any", "none", "frames"):
+        for i, pattern in enumerate(getattr(match, key), 1):
+            _check_pattern(table, f"{key}[{i}]", pattern)
+    return match
+
+
+def _trace(table: TomlTable) -> Trace:
+    match = Trace(table.text("shape"), table.texts("series", required=True), table.mapping("limits") or {})
+    table.done()
+    return match
+
+
+def _scale(table: TomlTable) -> Scale:
+    pattern = table.text("pattern")
+    _check_pattern(table, "pattern", pattern)
+    match = Scale(pattern, table.text("statistic"), table.text("shape"), table.mapping("limits") or {})
+    table.done()
+    return match
+
+
+def _setting(table: TomlTable) -> Setting:
+    match = Setting(table.text("key"), _conditions(table))
+    table.done()
+    return match
+
+
+def _conditions(table: TomlTable) -> Conditions:
+    return parse_conditions(table.mapping("when") or {}, table.place("when"))
+
+
+def _causes(table: TomlTable) -> tuple[Cause, ...]:
+    tables = table.tables("cause", least=1)
+    causes = tuple(_cause(one) for one in tables)
+    if causes[-1].when:
+        tables[-1].fail(
+            "when", "the last cause is the one that is left when nothing is known; it can't have conditions"
+        )
+    for one, cause in zip(tables[:-1], causes, strict=False):
+        if not cause.when:
+            one.fail(
+                "when", "missing; only the last cause can do without conditions, all after it would never be shown"
+            )
+    return causes
+
+
+def _cause(table: TomlTable) -> Cause:
+    cause = Cause(
+        text=table.text("text"),
+        fix=table.text("fix"),
+        config=table.text("config", default=""),
+        when=_conditions(table),
+        fixed_in=_fixed_in(table),
+    )
+    table.done()
+    return cause
+
+
+def _fixed_in(table: TomlTable) -> str:
+    from packaging.requirements import InvalidRequirement, Requirement
+
+    text = table.text("fixed_in", default="")
+    try:
+        if text and not Requirement(text).specifier:
+            raise InvalidRequirement
+    except InvalidRequirement:
+        table.fail("fixed_in", f'"{text}" names no release; write a requirement such as "axolotl>=0.9"')
+    return text
+
+
+def _hit(table: TomlTable) -> Sample:
+    sample = Sample(table.text("text"))
+    table.done()
+    return sample
+
+
+def _miss(table: TomlTable) -> Sample:
+    sample = Sample(table.text("text"), why=table.text("why"))
+    table.done()
+    return sample
+
+
+def _raised_by(table: TomlTable) -> RaisedBy:
+    raised_by = RaisedBy(table.text("package"), table.text("literal"))
+    table.done()
+    return raised_by
+
+
+def _check_pattern(table: TomlTable, key: str, pattern: str) -> None:
+    try:
+        compiled = regex.compile(pattern)
+    except regex.error as fault:
+        place = "" if fault.pos is None else f" at position {fault.pos}"
+        table.fail(
+            key,
+            f"the pattern does not compile: {fault.msg}{place}; escape ( ) [ ] {{ }} . * + ? if they are meant literally",
+        )
+    if compiled.search(""):
+        table.fail(key, "the pattern matches the empty text, so it would match everywhere; give it a literal")
+
+
+def _check_placeholders(signature: Signature, table: TomlTable) -> None:
+    """Every {name} in the prose must be captured by a pattern, as far as any pattern captures at all."""
+    captured = capture_names(signature.match)
+    for i, cause in enumerate(signature.causes, 1):
+        for key in ("text", "fix", "config"):
+            for name in PLACEHOLDER.findall(getattr(cause, key)):
+                if name not in captured:
+                    table.fail(
+                        f"cause[{i}].{key}", f"{{{name}}} is captured by no pattern; add (?P<{name}>...) or take it out"
+                    )
+
+
+PLACEHOLDER = regex.compile(r"(?<![{$])\{([a-z_]+)\}(?!\})")
+
+
+def capture_names(match: Match) -> frozenset[str]:
+    """The names that a match may capture from its input."""
+    if isinstance(match, Text):
+        return frozenset(name for pattern in match.any for name in regex.compile(pattern).groupindex)
+    return frozenset()
