@@ -58,7 +58,7 @@ class Catalog:
 
 
 def load(folders: tuple[Path, ...] = ()) -> Catalog:
-    """The bundled signatures, then the user's, then those of these folders; a later one replaces an earlier one of the same id."""
+    """The bundled signatures, then the user's, then those of these folders; a later one replaces an earlier of its id."""
     found: dict[str, SignatureFile] = {}
     for folder in (bundled(), *(one for one in (user_folder(),) if one.is_dir()), *folders):
         found.update((file.id, file) for file in read_folder(folder))

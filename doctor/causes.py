@@ -25,10 +25,8 @@ def explain(signature: Signature, facts: Facts, captures: Mapping[str, str]) -> 
     causes = possible_causes(signature.causes, facts)
     return Explanation(
         title=filled(signature.title, captures),
-        cause=filled(
-            _listed([cause.text for cause in causes], "Possible causes; the log does not say which:"), captures
-        ),
-        fix=filled(_listed([_fix(cause, facts) for cause in causes], "To change, in the same order:"), captures),
+        cause=filled(_listed(_conditional(causes), POSSIBLE), captures),
+        fix=filled(_listed([_fix(cause, facts) for cause in causes], "In the same order:"), captures),
         config=filled(_configs(causes), captures),
     )
 

@@ -60,7 +60,9 @@ def _sample_faults(signature: Signature, catalog: Catalog, index: Index) -> Iter
             yield Fault(where, f"hit[{n}]: does not match; compare it with the patterns, character by character")
         for other in sorted(fired - {signature.id}):
             if not _agreed(signature, catalog.signature(other)):
-                yield Fault(where, f"hit[{n}]: {other} fires too; narrow one, or name it in explains or in both overlaps")
+                yield Fault(
+                    where, f"hit[{n}]: {other} fires too; narrow one, or name it in explains or in both overlaps"
+                )
     for n, sample in enumerate(signature.misses, 1):
         if signature.id in _fired(sample, catalog, index):
             yield Fault(where, f"miss[{n}]: matches, but must not: {sample.why}")

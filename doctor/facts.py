@@ -84,7 +84,10 @@ def _parse_version(value: object, where: str) -> Version:
 
 def words(conditions: Conditions) -> str:
     """Conditions as a person says them: adapter = qlora and transformers >=5.0."""
-    return " and ".join(f"{key.removeprefix('config.').removeprefix('version.')} {_test_words(test)}" for key, test in conditions.items())
+    return " and ".join(
+        f"{key.removeprefix('config.').removeprefix('version.')} {_test_words(test)}"
+        for key, test in conditions.items()
+    )
 
 
 def _test_words(test: Test) -> str:

@@ -42,7 +42,9 @@ class Points:
         return len(self.value)
 
 
-def points_of_rows(path: str, rows: list[Mapping[str, float]], steps: list[float], lines: list[int] | None = None) -> Points:
+def points_of_rows(
+    path: str, rows: list[Mapping[str, float]], steps: list[float], lines: list[int] | None = None
+) -> Points:
     """Points from rows of {series: value}, as structured sources hold them."""
     names = tuple(dict.fromkeys(name for row in rows for name in row))
     number = {name: n for n, name in enumerate(names)}
@@ -57,4 +59,26 @@ def points_of_rows(path: str, rows: list[Mapping[str, float]], steps: list[float
         rank=np.full(len(rows), NO_RANK, np.int64),
         time=np.full(len(rows), np.nan),
         restart=np.zeros(len(rows), np.bool_),
+    )
+
+
+def joined(path: str, names: tuple[str, ...], parts: list[Points]) -> Points:
+    """The points of consecutive parts of one source; all parts have these names."""
+
+    def column(name: str, dtype: npt.DTypeLike) -> npt.NDArray[np.generic]:
+        return np.concatenate([np.empty(0, dtype), *(getattr(part, name) for part in parts)]).astype(dtype)
+
+    offsets = np.cumsum([0, *(len(part.step) for part in parts)])
+    record = [part.record + offset for part, offset in zip(parts, offsets, strict=False)]
+    return Points(
+        path=path,
+        names=names,
+        series=column("series", np.int64),
+        record=np.concatenate([np.empty(0, np.int64), *record]),
+        value=column("value", np.float64),
+        step=column("step", np.float64),
+        line=column("line", np.int64),
+        rank=column("rank", np.int64),
+        time=column("time", np.float64),
+        restart=column("restart", np.bool_),
     )

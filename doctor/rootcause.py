@@ -10,7 +10,7 @@ from enum import IntEnum, StrEnum
 from fnmatch import fnmatchcase
 
 from doctor.facts import Facts
-from doctor.finding import Finding, Lines, Role, Severity
+from doctor.finding import Confidence, Finding, Lines, Role, Severity
 
 
 class State(StrEnum):
@@ -76,12 +76,14 @@ KINDS: tuple[tuple[str, Evidence], ...] = (
     ("torchrun/sigterm-received", Evidence.EXIT),
     ("torchrun/*", Evidence.LAUNCHER),
     ("host/segfault", Evidence.EXIT),
+    ("host/oom-killed", Evidence.EXIT),
     ("host/sigbus-nccl-shm", Evidence.EXIT),
     ("host/interrupted", Evidence.EXIT),
     ("ray/worker-killed", Evidence.EXIT),
     ("ray/actor-died", Evidence.EXIT),
 )
 
+_DOUBT = {Confidence.HIGH: 0, Confidence.MEDIUM: 0, Confidence.LOW: 1}
 _PLACES = {Severity.ERROR: 0, Severity.WARNING: 1, Severity.NOTE: 3}
 
 
@@ -89,8 +91,9 @@ def judge(findings: Iterable[Finding], facts: Facts) -> tuple[Verdict, tuple[Fin
     """The verdict, and the findings in the order of a report: root, other roots, warnings, echoes, notes."""
     found = list(findings)
     explained = _explained(found)
-    roots = sorted((one for one in found if _may_be_root(one) and one.id not in explained), key=_order)
-    root = next(iter(roots), None)
+    first = _first_failed(facts)
+    roots = [one for one in found if _may_be_root(one) and one.id not in explained]
+    root = min(roots, key=lambda one: _order(one, first), default=None)
     if root is not None and _waits_for_others(root, facts):
         root = None
     judged = [replace(one, explained_by=_explainer(one, root, explained)) for one in found]
@@ -119,12 +122,20 @@ def _may_be_root(finding: Finding) -> bool:
     return finding.role is not Role.ECHO and finding.severity is not Severity.NOTE
 
 
-def _order(finding: Finding) -> tuple[object, ...]:
-    """Severity, kind of evidence, certainty of the role, clock, place."""
+def _first_failed(facts: Facts) -> int | None:
+    """The rank that a launcher saw fail first."""
+    fact = facts.get("failed.rank")
+    return fact.value if fact is not None and isinstance(fact.value, int) else None
+
+
+def _order(finding: Finding, first_failed: int | None = None) -> tuple[object, ...]:
+    """Severity, kind of evidence, certainty, clock, whether the launcher saw another rank fail first, place."""
     place = finding.place
     time = place.time if isinstance(place, Lines) and place.time is not None else float("inf")
     where = (place.path, place.first) if isinstance(place, Lines) else (place.path, 0)
-    return (_PLACES[finding.severity], kind(finding), finding.role is Role.EITHER, time, *where)
+    elsewhere = first_failed is not None and bool(finding.ranks) and first_failed not in finding.ranks
+    doubt = (finding.role is Role.EITHER, _DOUBT[finding.confidence])
+    return (_PLACES[finding.severity], kind(finding), *doubt, time, elsewhere, *where)
 
 
 def _waits_for_others(root: Finding, facts: Facts) -> bool:
@@ -191,7 +202,8 @@ def _missing(errors: Sequence[Finding], facts: Facts) -> Iterable[str]:
     if "torchrun" in families:
         yield "a traceback in torchrun's summary: put @record (torch.distributed.elastic.multiprocessing.errors) on main"
     if "slurm" in families:
-        yield "the file of the task that srun names: srun --output=log-%t.txt, and sacct -j JOB --format=JobID,State,ExitCode,MaxRSS"
+        yield "the file of the task that srun names (srun --output=log-%t.txt)"
+        yield "what Slurm knows: sacct -j JOB --format=JobID,State,ExitCode,MaxRSS"
     if "ray" in families:
         yield "the worker's own log below /tmp/ray/session_latest/logs, and the raylet's"
     if families & {"torchrun", "host", "deepspeed"}:

@@ -1,11 +1,11 @@
 """Signature: one failure mode as data. ``parse`` turns a TOML file into it and refuses what can't work."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import regex
 
-from doctor.facts import Conditions, parse_conditions
+from doctor.facts import Conditions, Scalar, parse_conditions
 from doctor.finding import Confidence, Role, Severity
 from doctor.toml_table import TomlTable, parse_toml
 
@@ -33,12 +33,16 @@ class Trace:
 
 @dataclass(frozen=True, slots=True)
 class Scale:
-    """Matches a group of tensors: a pattern over names, a statistic, the name of a shape, and its limits."""
+    """Matches a checkpoint: the name of a shape, its limits, and what it looks at.
 
-    pattern: str
-    statistic: str
+    ``pattern`` is searched in tensor names and is empty for all tensors. ``statistic`` is empty where the shape implies it.
+    ``limits`` holds every limit of the shape, those that the file leaves out at their defaults.
+    """
+
     shape: str
-    limits: Mapping[str, object]
+    pattern: str = ""
+    statistic: str = ""
+    limits: Mapping[str, Scalar] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +54,37 @@ class Setting:
 
 
 Match = Text | Trace | Scale | Setting
+
+SCALE_STATISTICS = ("std", "rms", "absmax")
+
+
+@dataclass(frozen=True, slots=True)
+class ScaleShape:
+    """What a shape of [scale] takes: whether it compares a statistic, and its limits with their defaults."""
+
+    compares: bool = False
+    limits: Mapping[str, Scalar] = field(default_factory=dict)
+
+
+SCALE_SHAPES: Mapping[str, ScaleShape] = {
+    "nonfinite": ScaleShape(),
+    "drift": ScaleShape(True, {"threshold": 1.3, "least": 3}),
+    "outlier": ScaleShape(True, {"z": 8.0, "ratio": 2.5, "least": 8, "edge": 2}),
+    "expert-outlier": ScaleShape(True, {"z": 10.0, "ratio": 2.0, "least": 8}),
+    "dead": ScaleShape(),
+    "dead-expert": ScaleShape(),
+    "duplicate": ScaleShape(limits={"least": 1024}),
+    "untrained": ScaleShape(limits={"least_share": 1.0, "most_share": 1.0}),
+    "head-missing": ScaleShape(),
+    "head-untied": ScaleShape(),
+    "misfit": ScaleShape(),
+    "prefix": ScaleShape(),
+    "unmeasured": ScaleShape(),
+    "fault": ScaleShape(limits={"kind": ""}),
+    "base-same": ScaleShape(),
+    "base-ratio": ScaleShape(True, {"ratio": 1.5}),
+}
+SCALE_CAPTURES = frozenset({"tensor", "file", "count", "of", "layers", "worst", "centre"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,11 +194,31 @@ def _trace(table: TomlTable) -> Trace:
 
 
 def _scale(table: TomlTable) -> Scale:
-    pattern = table.text("pattern")
-    _check_pattern(table, "pattern", pattern)
-    match = Scale(pattern, table.text("statistic"), table.text("shape"), table.mapping("limits") or {})
+    name = table.choice("shape", SCALE_SHAPES)
+    shape = SCALE_SHAPES[name]
+    pattern = table.text("pattern", default="")
+    if pattern:
+        _check_pattern(table, "pattern", pattern)
+    statistic = table.choice("statistic", SCALE_STATISTICS) if shape.compares else ""
+    match = Scale(name, pattern, statistic, _scale_limits(table, name))
     table.done()
     return match
+
+
+def _scale_limits(table: TomlTable, name: str) -> Mapping[str, Scalar]:
+    """The limits of a shape: each of the kind of its default, which stands for those that are left out."""
+    defaults = SCALE_SHAPES[name].limits
+    given = table.mapping("limits") or {}
+    limits = dict(defaults)
+    for key, value in given.items():
+        if key not in defaults:
+            known = f"the limits are {', '.join(defaults)}" if defaults else "it takes none"
+            table.fail(f"limits.{key}", f'the shape "{name}" has no such limit; {known}')
+        is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+        if isinstance(value, str) is not isinstance(defaults[key], str) or not (isinstance(value, str) or is_number):
+            table.fail(f"limits.{key}", f"expected {'a text' if isinstance(defaults[key], str) else 'a number'}")
+        limits[key] = value  # type: ignore[assignment]
+    return limits
 
 
 def _setting(table: TomlTable) -> Setting:
@@ -237,11 +292,7 @@ def _check_pattern(table: TomlTable, key: str, pattern: str) -> None:
     try:
         compiled = regex.compile(pattern)
     except regex.error as fault:
-        place = "" if fault.pos is None else f" at position {fault.pos}"
-        table.fail(
-            key,
-            f"the pattern does not compile: {fault.msg}{place}; escape ( ) [ ] {{ }} . * + ? if they are meant literally",
-        )
+        table.fail(key, f"the pattern does not compile: {fault}; escape ( ) [ ] {{ }} . * + ? if they are meant literally")
     if compiled.search(""):
         table.fail(key, "the pattern matches the empty text, so it would match everywhere; give it a literal")
 
@@ -265,4 +316,4 @@ def capture_names(match: Match) -> frozenset[str]:
     """The names that a match may capture from its input."""
     if isinstance(match, Text):
         return frozenset(name for pattern in match.any for name in regex.compile(pattern).groupindex)
-    return frozenset()
+    return SCALE_CAPTURES if isinstance(match, Scale) else frozenset()

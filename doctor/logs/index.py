@@ -15,7 +15,7 @@ import hyperscan
 from doctor import __version__
 from doctor.catalog import Catalog
 from doctor.logs.marks import SINGLE, marks
-from doctor.logs.scan import Scanner, compile_patterns, load
+from doctor.logs.scan import Scanner, compile_patterns, load, squeezed_pattern
 from doctor.signature import Signature, Text
 
 DIGEST_BYTES = 32
@@ -25,13 +25,18 @@ SETTING = "config."
 
 @dataclass(frozen=True, slots=True)
 class Index:
-    """``owners[n]`` is the signature id (or the mark) that pattern n of the scanner belongs to; ``keys`` are the settings that
-    signatures ask for."""
+    """``owners[n]`` is the signature id (or the mark) that pattern n of the scanner belongs to.
+
+    ``squeezed[n]`` is the id and the pattern that number n of the squeezed scanner stands for: it reads text without
+    white space. ``keys`` are the settings that signatures ask for.
+    """
 
     texts: Mapping[str, Text]
     owners: tuple[str, ...]
     keys: tuple[str, ...]
+    squeezed: tuple[tuple[str, str], ...]
     scanner: Scanner
+    squeezed_scanner: Scanner
 
 
 def load_index(catalog: Catalog) -> Index:
@@ -47,10 +52,23 @@ def compile_index(catalog: Catalog) -> Index:
     keys = tuple(sorted(set(_asked_settings(signatures))))
     owned = [(id, pattern) for id, text in texts.items() for pattern in text.any] + marks(keys)
     names = [catalog.files[owner].where if owner in catalog else owner for owner, _ in owned]
-    scanner = compile_patterns(
-        [pattern for _, pattern in owned], names, {n for n, (owner, _) in enumerate(owned) if owner in SINGLE}
+    single = {n for n, (owner, _) in enumerate(owned) if owner in SINGLE}
+    squeezed = tuple(_squeezed(texts))
+    return Index(
+        texts=texts,
+        owners=tuple(owner for owner, _ in owned),
+        keys=keys,
+        squeezed=squeezed,
+        scanner=compile_patterns([pattern for _, pattern in owned], names, single),
+        squeezed_scanner=compile_patterns([pattern for _, pattern in squeezed], [id for id, _ in squeezed]),
     )
-    return Index(texts, tuple(owner for owner, _ in owned), keys, scanner)
+
+
+def _squeezed(texts: Mapping[str, Text]) -> Iterator[tuple[str, str]]:
+    """Squeezed patterns of the signatures that ask for no stack frame."""
+    for id, text in texts.items():
+        patterns = () if text.frames else map(squeezed_pattern, text.any)
+        yield from ((id, pattern) for pattern in patterns if pattern is not None)
 
 
 def _asked_settings(signatures: list[Signature]) -> Iterator[str]:
@@ -73,10 +91,12 @@ def _read(path: Path) -> Index | None:
         body = data[DIGEST_BYTES:]
         if hashlib.sha256(body).digest() != data[:DIGEST_BYTES]:
             return None
-        length = int.from_bytes(body[:LENGTH_BYTES], "big")
-        table = json.loads(body[LENGTH_BYTES : LENGTH_BYTES + length])
+        head, scanner, squeezed_scanner = _unpacked(body)
+        table = json.loads(head)
         texts = {id: Text(*map(tuple, fields)) for id, fields in table["texts"].items()}
-        return Index(texts, tuple(table["owners"]), tuple(table["keys"]), load(body[LENGTH_BYTES + length :]))
+        squeezed = tuple((id, pattern) for id, pattern in table["squeezed"])
+        owners, keys = tuple(table["owners"]), tuple(table["keys"])
+        return Index(texts, owners, keys, squeezed, load(scanner), load(squeezed_scanner))
     except (OSError, ValueError, KeyError, hyperscan.error):
         return None
 
@@ -87,9 +107,9 @@ def _written(path: Path, index: Index) -> Index:
         "texts": {id: list(astuple(text)) for id, text in index.texts.items()},
         "owners": index.owners,
         "keys": index.keys,
+        "squeezed": index.squeezed,
     }
-    head = json.dumps(table).encode()
-    body = len(head).to_bytes(LENGTH_BYTES, "big") + head + index.scanner.dump()
+    body = _packed([json.dumps(table).encode(), index.scanner.dump(), index.squeezed_scanner.dump()])
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
@@ -98,3 +118,17 @@ def _written(path: Path, index: Index) -> Index:
     except OSError:
         pass  # a read-only or full home: the next call compiles again
     return index
+
+
+def _packed(parts: list[bytes]) -> bytes:
+    """Parts one behind the other, each with its length in front."""
+    return b"".join(len(part).to_bytes(LENGTH_BYTES, "big") + part for part in parts)
+
+
+def _unpacked(body: bytes) -> list[bytes]:
+    parts, position = list[bytes](), 0
+    while position < len(body):
+        start = position + LENGTH_BYTES
+        position = start + int.from_bytes(body[position:start], "big")
+        parts.append(body[start:position])
+    return parts

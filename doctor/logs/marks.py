@@ -10,6 +10,7 @@ PROGRESS = "@progress"
 DONE = "@done"
 FACT = "@fact"
 FRAMEWORK = "@framework"
+LAUNCHER = "@launcher"
 
 _PROGRESS = (
     r"""\bloss['"]?[=:] ?['"]?-?\d""",
@@ -29,6 +30,7 @@ def marks(keys: Iterable[str]) -> list[tuple[str, str]]:
     """(mark, pattern) of every mark; ``keys`` are the settings that signatures ask for."""
     return [
         (TRACEBACK, r"Traceback \(most recent call last\)"),
+        (LAUNCHER, r"Root Cause \(first observed failure\)"),
         *((PROGRESS, pattern) for pattern in _PROGRESS),
         *((DONE, pattern) for pattern in _DONE),
         *((FACT, pattern) for pattern in fact_patterns(keys)),

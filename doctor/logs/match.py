@@ -14,6 +14,7 @@ from doctor.logs.reader import Candidate, LogReader, Progress
 from doctor.logs.records import Record
 from doctor.logs.run_facts import FactReader
 from doctor.logs.source import Block, Source, blocks
+from doctor.logs.squeeze import second_pass
 from doctor.masks import fingerprint, masked
 from doctor.signature import Signature
 
@@ -81,7 +82,17 @@ def _read(reader: LogReader, pieces: Iterable[Block], catalog: Catalog, index: I
         log.matches += matches
         if candidate.record.chain and not any(_explains(match) for match in matches):
             log.unknown.append(candidate.record)
+    _read_again(reader, log, catalog, index)
     return log
+
+
+def _read_again(reader: LogReader, log: _Log, catalog: Catalog, index: Index) -> None:
+    """Add what line ends had broken, and drop the tracebacks that it explains."""
+    found = {match.signature.id for match in log.matches}
+    for id, record, confirmed in second_pass(reader.path, bytes(reader.kept), index, found):
+        inside = [one for one in log.unknown if one.line <= record.line <= one.last_line]
+        log.unknown = [one for one in log.unknown if one not in inside]
+        log.matches.append(_Match(catalog.signature(id), inside[0] if inside else record, confirmed))
 
 
 def _confirmed(candidate: Candidate, catalog: Catalog, index: Index, skipped: dict[str, str]) -> Iterator[_Match]:
@@ -139,7 +150,7 @@ def _finding(matches: list[tuple[_Match, bool]], facts: Facts, unread: int) -> F
     return Finding(
         id=signature.id,
         title=prose.title,
-        severity=Severity.NOTE if survived else signature.severity,
+        severity=_severity(signature, shown, survived),
         confidence=signature.confidence,
         role=signature.role,
         place=_place(first),
@@ -154,6 +165,13 @@ def _finding(matches: list[tuple[_Match, bool]], facts: Facts, unread: int) -> F
         explains=signature.explains,
         fingerprint=fingerprint(signature.id, first.confirmed.text),
     )
+
+
+def _severity(signature: Signature, shown: list[_Match], survived: bool) -> Severity:
+    """The signature's own, unless training went on; an exception that ended a process is an error whatever it says."""
+    if survived:
+        return Severity.NOTE
+    return Severity.ERROR if any(match.record.chain for match in shown) else signature.severity
 
 
 def _place(match: _Match) -> Lines:

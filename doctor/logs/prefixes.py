@@ -30,7 +30,8 @@ _PREFIXES = (
     r"\[?(?P<host_local>[a-z][\w.-]*):(?P<local_host>\d{1,3})\]?: (?=\S)",
     r"(?P<host_pdsh>[a-z][a-z0-9.-]*\d[a-z0-9.-]*): (?=\[|\s|Traceback|\d{4}-|[\w.]+(?:Error|Exception)\b)",
     r"(?P<rank_slurm>\d{1,5}): (?!\d+:)",
-    rf"\[?(?P<day_iso>\d{{4}}[-/]\d\d[-/]\d\d)[T _](?P<clock_iso>{_STAMP})(?:Z|\s?[+-]\d\d:?\d\d)?\]?:?(?: std(?:out|err) [FP])? ?",
+    rf"\[?(?P<day_iso>\d{{4}}[-/]\d\d[-/]\d\d)[T _](?P<clock_iso>{_STAMP})(?:Z|\s?[+-]\d\d:?\d\d)?\]?:?"
+    r"(?: std(?:out|err) [FP])? ?",
     rf"\[?[EWIFC](?P<day_glog>\d{{3,4}}) (?P<clock_glog>{_STAMP})\s+(?:\d+\s+)?(?:[\w./<>-]+:\d+\] ?)?",
     rf"(?:DEBUG|INFO|WARNING|ERROR|CRITICAL) (?P<day_vllm>\d\d-\d\d) (?P<clock_vllm>{_STAMP}) \[?[\w./-]+:\d+\] ?",
     rf"\[(?P<clock_bare>{_STAMP})\] ?",

@@ -7,7 +7,7 @@ from itertools import islice
 
 from doctor.logs.block_lines import BlockLines
 from doctor.logs.index import Index
-from doctor.logs.marks import DONE, FACT, FRAMEWORK, MARK, PROGRESS, TRACEBACK
+from doctor.logs.marks import DONE, FACT, FRAMEWORK, LAUNCHER, MARK, PROGRESS, TRACEBACK
 from doctor.logs.prefixes import Line
 from doctor.logs.records import Record
 from doctor.logs.run_facts import FactReader
@@ -16,6 +16,8 @@ from doctor.logs.tracebacks import read_traceback
 
 # Behind so many hits of one signature in one log, the rest is counted without being read.
 MOST_READ = 20_000
+# Logs up to this size are kept for a second pass.
+MOST_KEPT = 4 * 1024 * 1024
 
 _PATH_RANK = re.compile(r"rank[_-]?(\d+)|attempt_\d+/(\d+)/std(?:out|err)\.log", re.IGNORECASE)
 _PATH_HOST = re.compile(r"\b((?:node|host|worker|gpu)[\w-]*?\d+)\b", re.IGNORECASE)
@@ -39,7 +41,10 @@ class Progress:
 
 
 class LogReader:
-    """Reads the blocks of one log in order. ``unread`` counts the hits of each signature that were too many to look at."""
+    """Reads the blocks of one log in order.
+
+    ``unread`` counts the hits of each signature that were too many to look at; ``kept`` is the whole log if it is small.
+    """
 
     def __init__(self, path: str, index: Index, facts: FactReader) -> None:
         self.path = path
@@ -47,6 +52,7 @@ class LogReader:
         self.size = 0
         self.progress = Progress()
         self.unread: dict[str, int] = {}
+        self.kept = bytearray()
         self._index = index
         self._facts = facts
         self._rank, self._host = _place_in_path(path)
@@ -60,11 +66,15 @@ class LogReader:
         for block in blocks:
             lines = BlockLines(block.data, self.lines + 1)
             yield from self._candidates(block, lines)
+            if self.size <= MOST_KEPT:
+                self.kept += block.data[: block.end]
             self.lines = lines.number(block.end) - 1
             self.size += block.end
             self._tracebacks = {number: record for number, record in self._tracebacks.items() if number > self.lines}
             ended = block.data.endswith(b"\n", 0, block.end)
         self.lines += not ended
+        if self.size > MOST_KEPT:
+            self.kept = bytearray()
 
     def _candidates(self, block: Block, lines: BlockLines) -> Iterator[Candidate]:
         """Hits behind the block's end count only if they stand in a traceback that starts before it."""
@@ -106,6 +116,8 @@ class LogReader:
             self._facts.take_framework(pattern - self._first_framework, self.path, number)
         elif owner == FACT:
             self._facts.take(lines.around(end), self.path, number, lines.behind(end))
+        elif owner == LAUNCHER:
+            self._facts.take_failure(self.path, number, lines.behind(end))
         elif owner == DONE:
             self.progress.done = number
         elif owner == PROGRESS:

@@ -20,7 +20,8 @@ PACKAGES = {
 }
 _NAMES = (
     r"torch|pytorch|transformers|peft|trl|accelerate|axolotl|deepspeed|datasets|bitsandbytes|flash[_-]attn|flash-attention|vllm|"
-    r"unsloth|nccl|xformers|triton|numpy|tokenizers|llamafactory|llama-factory|ms[_-]swift|megatron-core|lightning|safetensors|cuda"
+    r"unsloth|nccl|xformers|triton|numpy|tokenizers|llamafactory|llama-factory|ms[_-]swift|megatron-core|lightning|"
+    r"safetensors|cuda"
 )
 _VERSION = rf"""\b(?P<package>{_NAMES})[`'"]?(?:==|(?: version)?[`'"]?\s*[:=]\s*[`'"]?| version )v?(?P<version>\d+\.\d+[\w.+-]*)"""
 _NO_VERSION = re.compile(r"requires?\b|but you have|incompatible|install|deprecat|since|minimum|at least|[<>]=?")
@@ -42,6 +43,10 @@ _SETTING = r"""\b{keys}['"]?\s*[:=]\s*['"]?[\w/.-]"""
 _SETTING_LINE = r"""\W{{0,24}}(?P<key>{keys})['"]?\s*[:=]\s*['"]?(?P<value>[\w/.:@+-]+)['"]?\s*,?$"""
 _WORLD = r"\b(?:world[_ ]size|[Nn]um[_ ]processes)['\"]?\s*[:=]\s*(?P<world>\d+)\b"
 _DEVICE = r"\b(?P<device>NVIDIA (?:[AHBL]\d{2,3}|GeForce|RTX|Tesla|GH200)[\w -]{0,24}?)(?=[,;:|\"'\])]|\s{2}|$)"
+
+# The lines of torchrun's failure block: `  rank      : 1 (local_rank: 1)`.
+_FIELD = re.compile(r"\s*(time|host|rank|exitcode)\s+:\s+(-?[\w.:-]+)")
+_FAILURE_KEYS = ("time", "host", "rank", "exitcode")
 
 # Keys that say which model it is, in the order of trust.
 _MODEL_KEYS = ("base_model", "model_name_or_path", "_name_or_path")
@@ -78,6 +83,7 @@ class FactReader:
         self._line = re.compile(_SETTING_LINE.format(keys=_alternatives(self._keys)))
         self._loose: dict[str, Fact] = {}
         self._resolved: dict[str, Fact] = {}
+        self._failure: dict[str, Fact] = {}
 
     def take_framework(self, number: int, path: str, line: int) -> None:
         """Pattern ``number`` of framework_patterns was found."""
@@ -100,9 +106,18 @@ class FactReader:
         if setting:
             self._setting(setting["key"], setting["value"], path, number)
 
+    def take_failure(self, path: str, number: int, following: Iterator[tuple[int, Line]]) -> None:
+        """torchrun's block on the first failure that it saw on its node; over several nodes the earliest counts."""
+        fields = (_FIELD.match(line.text) for _, line in islice(following, 8))
+        said = {field[1]: field[2] for field in fields if field}
+        failure = {f"failed.{key}": Fact(_scalar(said[key]), path, number) for key in _FAILURE_KEYS if key in said}
+        known = self._failure.get("failed.time")
+        if known is None or ("time" in said and str(said["time"]) < str(known.value)):
+            self._failure = failure
+
     def facts(self) -> Facts:
         """All that is known; with a resolved configuration, settings that it lacks are known to be unset."""
-        facts = self._loose | self._resolved
+        facts = self._loose | self._failure | self._resolved
         if self._resolved:
             facts = {f"config.{key}": Fact(None) for key in self._keys} | facts
         return facts | _derived(facts)

@@ -14,6 +14,12 @@ _TAIL = re.compile(
     r"(?<!\\)(?:\.[*+]\??|\\[SdDwW][*+]\??|\(\?:(?:\\[SdDwW]|\.|\[[^\]()]*\])[*+]\??\)|\[[^\]()]*\][*+]\??)+$"
 )
 
+# Squeezed patterns: what they lose, what they may not have, and the letters they need to be told from chance.
+_SPACES = re.compile(r"(?:\\s[*+?]?|\[ \\t\][*+?]?| [*+?]?)")
+_WILD = re.compile(r"(?<!\\)\.[*+{]|\\S[*+]|\[\^[^\]]*\][*+]|\\[bB]|\(\?[=!<]")
+_LETTER = re.compile(r"(?<!\\)[A-Za-z_]")
+LEAST_LETTERS = 16
+
 
 class Scanner:
     """A compiled database with its scratch space: not for two threads at once."""
@@ -59,6 +65,15 @@ def widened(pattern: str) -> str:
     its characters.
     """
     return _TAIL.sub("", _ANCHORS.sub("", _NAMED.sub("(?:", pattern))) or pattern
+
+
+def squeezed_pattern(pattern: str) -> str | None:
+    """A pattern for text without white space; None if it has wildcards, which would run on, or too few letters."""
+    pattern = widened(pattern)
+    if _WILD.search(pattern):
+        return None
+    pattern = _SPACES.sub("", pattern)
+    return pattern if len(_LETTER.findall(pattern)) >= LEAST_LETTERS else None
 
 
 def needs_prefilter(pattern: str) -> bool:

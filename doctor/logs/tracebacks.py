@@ -131,7 +131,7 @@ class _Reader:
             self._now.frames.append(Frame(frame["path"], int(frame["line"]), (frame["function"] or "").strip()))
             return True
         exception = None if text[:1].isspace() else _EXCEPTION.match(text)
-        if exception and self._now.frames or exception and exception["message"]:
+        if exception and (self._now.frames or exception["message"]):
             self._now.type, self._now.line, self._now.message = exception["type"], number, [text]
             return True
         return self._source(text)

@@ -18,7 +18,7 @@ _INSTALLED = re.compile(r"site-packages|dist-packages|/lib/python\d|<frozen|^<st
 
 
 def first_unknown(records: list[Record]) -> Record | None:
-    """The record of the first failing rank: by time where there are stamps, otherwise by line; wrappers only if there is nothing else."""
+    """The record of the first failing rank, by time or else by line; a wrapper only if there is nothing else."""
     return min(records, key=_order, default=None)
 
 

@@ -2,7 +2,7 @@
 
 import re
 
-from doctor.finding import Finding, Key, Lines, Place, Steps, Tensor, stamp
+from doctor.finding import Finding, Lines, Place, Steps, Tensor, stamp
 from doctor.report import Report
 
 _UNPRINTABLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2066-\u2069\ufeff]")
@@ -32,8 +32,7 @@ def where(place: Place) -> str:
         )
     if isinstance(place, Tensor):
         return f"{place.path}, {place.name}"
-    if isinstance(place, Key):
-        return f"{place.path}:{place.line}, {place.key}" if place.line else f"{place.path}, {place.key} (not set)"
+    return f"{place.path}:{place.line}, {place.key}" if place.line else f"{place.path}, {place.key} (not set)"
 
 
 def times(finding: Finding) -> str:
