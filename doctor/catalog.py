@@ -60,8 +60,9 @@ class Catalog:
 def load(folders: tuple[Path, ...] = ()) -> Catalog:
     """The bundled signatures, then the user's, then those of these folders; a later one replaces an earlier of its id."""
     found: dict[str, SignatureFile] = {}
-    for folder in (bundled(), *(one for one in (user_folder(),) if one.is_dir()), *folders):
-        found.update((file.id, file) for file in read_folder(folder))
+    own = _files(user_folder()) if user_folder().is_dir() else ()
+    for part in (read_folder(bundled()), own, *map(read_folder, folders)):
+        found.update((file.id, file) for file in part)
     return catalog_of(found.values())
 
 
@@ -89,9 +90,20 @@ def _files(folder: Traversable) -> Iterator[SignatureFile]:
         if not family.is_dir():
             continue
         for file in family.iterdir():
-            if file.name.endswith(SUFFIX):
-                id = f"{family.name}/{file.name.removesuffix(SUFFIX)}"
-                yield SignatureFile(id, f"{family.name}/{file.name}", file.read_text("utf-8"))
+            if file.name.endswith(SUFFIX) and not file.name.startswith("."):
+                id, where = f"{family.name}/{file.name.removesuffix(SUFFIX)}", f"{family.name}/{file.name}"
+                yield SignatureFile(id, where, _text(file, where))
+
+
+def _text(file: Traversable, where: str) -> str:
+    try:
+        return file.read_text("utf-8")
+    except UnicodeDecodeError:
+        raise SignatureError(f"{where}: not UTF-8, which TOML has to be; save it as UTF-8") from None
+    except OSError as fault:
+        raise SignatureError(
+            f"{where}: can't be read: {fault.strerror}; check its permissions or take it out"
+        ) from None
 
 
 def bundled() -> Traversable:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from doctor.facts import Fact, Facts, admits, holds, words
-from doctor.signature import PLACEHOLDER, Cause, Signature
+from doctor.signature import PLACEHOLDER, Cause, Signature, capture_names
 
 NOT_CAPTURED = "..."
 POSSIBLE = "Possible causes; the input does not decide:"
@@ -21,8 +21,9 @@ class Explanation:
 
 
 def explain(signature: Signature, facts: Facts, captures: Mapping[str, str]) -> Explanation:
-    """The prose of a signature for a run with these facts."""
-    causes = possible_causes(signature.causes, facts)
+    """The prose of a signature for a run with these facts; its captures count as facts of their own."""
+    own = {f"capture.{name}": Fact(captures.get(name)) for name in capture_names(signature.match)}
+    causes = possible_causes(signature.causes, {**facts, **own})
     return Explanation(
         title=filled(signature.title, captures),
         cause=filled(_listed(_conditional(causes), POSSIBLE), captures),
@@ -74,11 +75,13 @@ def _release(fixed_in: str, facts: Facts) -> str:
     if not fixed_in:
         return ""
     from packaging.requirements import Requirement
+    from packaging.utils import canonicalize_name
 
     requirement = Requirement(fixed_in)
-    fact = facts.get(f"version.{requirement.name}", Fact(None))
-    if fact.value is None:
+    fact = facts.get(f"version.{canonicalize_name(requirement.name)}", Fact(None))
+    has_fix = admits(str(requirement.specifier), str(fact.value))
+    if has_fix is None:
         return f"Fixed in {fixed_in}."
-    if admits(str(requirement.specifier), str(fact.value)):
+    if has_fix:
         return f"{fixed_in} has a fix and this run has {fact.value}, so look for what keeps it from working."
     return f"Already fixed in {fixed_in}; this run has {fact.value}."

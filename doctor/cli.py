@@ -11,6 +11,7 @@ import click
 
 from doctor import __version__, catalog, diagnose
 from doctor.errors import DoctorError
+from doctor.facts import Fact
 from doctor.finding import Severity
 from doctor.redact import redacted
 from doctor.report import ExitCode, Report, exit_code
@@ -58,16 +59,116 @@ signature_option = click.option(
 
 @doctor.command()
 @click.argument("paths", nargs=-1, required=True)
+@click.option("--config", type=click.Path(path_type=Path), help="The configuration of the run, if the log lacks it.")
 @report_options
-def logs(paths: tuple[str, ...], folders: tuple[Path, ...], **output: Any) -> NoReturn:
+def logs(paths: tuple[str, ...], config: Path | None, folders: tuple[Path, ...], **output: Any) -> NoReturn:
     """Name what failed in the logs of one run, the root among the echoes, and the fix.
 
     PATHS are files (also .gz, .xz, .bz2 and .zst), folders, globs, or - for standard input. Several are read as one
     case: the logs of all ranks and nodes of one run.
     """
     with progress_bar(paths) as on_read:
-        report = diagnose.diagnose_logs(list(paths), catalog.load(folders), on_read)
+        report = diagnose.diagnose_logs(list(paths), catalog.load(folders), on_read, config)
     _finish(report, **output)
+
+
+@doctor.command()
+@click.argument("checkpoint", type=click.Path(path_type=Path), required=False)
+@click.option("--dry-run", is_flag=True, help="Print the plan and write nothing.")
+@click.option("--out", type=click.Path(path_type=Path), help="Where to write the repaired copy.")
+@click.option("--in-place", is_flag=True, help="Repair the files themselves; an undo file is left.")
+@click.option("--undo", type=click.Path(path_type=Path), metavar="FILE", help="Restore what an undo file holds.")
+@click.option(
+    "--rule",
+    "rules",
+    multiple=True,
+    metavar="PATTERN=LIMIT",
+    help="Judge only the tensors whose names PATTERN finds, as one group. Repeatable.",
+)
+@click.option(
+    "--rules", "rules_file", type=click.Path(path_type=Path), help="A YAML file with normalize_weight_scales."
+)
+@click.option("--base", type=click.Path(path_type=Path), help="Compare with the checkpoint it was trained from.")
+@click.option("--tensors", type=click.Path(path_type=Path), help="Write all statistics to a .csv or .parquet file.")
+@report_options
+def weights(checkpoint: Path | None, undo: Path | None, folders: tuple[Path, ...], **options: Any) -> NoReturn:
+    """Find what drifted in the weights of a checkpoint, and write it repaired.
+
+    CHECKPOINT is a folder or a file: safetensors, torch .bin and .pt, .distcp, DeepSpeed ZeRO. Without --dry-run, drifted
+    tensors are rescaled into a copy beside it; nothing is written if none drifted. A rescale changes the function that
+    the model computes.
+    """
+    from doctor.weights import treatment
+
+    if undo is not None:
+        click.echo(treatment.undo(undo))
+        sys.exit(ExitCode.NOTHING_FOUND)
+    if checkpoint is None:
+        raise click.UsageError("give a checkpoint, or --undo FILE")
+    _weigh(checkpoint, catalog.load(folders), **options)
+
+
+def _weigh(
+    checkpoint: Path,
+    known: catalog.Catalog,
+    dry_run: bool,
+    out: Path | None,
+    in_place: bool,
+    rules: tuple[str, ...],
+    rules_file: Path | None,
+    base: Path | None,
+    tensors: Path | None,
+    **output: Any,
+) -> NoReturn:
+    from doctor.weights import rules as rule_files
+    from doctor.weights import treatment
+    from doctor.weights.checkpoint import open_checkpoint
+    from doctor.weights.inspection import inspect
+    from doctor.weights.table import write_table
+
+    if in_place and (out or dry_run):
+        raise click.UsageError("--in-place goes with neither --out nor --dry-run")
+    scales = [rule_files.parse_rule(rule) for rule in rules] + (rule_files.read_rules(rules_file) if rules_file else [])
+    opened = open_checkpoint(checkpoint)
+    finished = treatment.finish_interrupted(opened) if in_place else ""
+    if finished:
+        click.echo(f"doctor: {finished}", err=True)
+    with progress_bar(tuple(str(file) for file in opened.files)) as on_read:
+        inspection = inspect(checkpoint, known, scales, base, on_read, opened)
+    if tensors is not None:
+        write_table(tensors, inspection.measured, inspection.changes)
+    written = None
+    if not dry_run:
+        written = treatment.write_in_place(inspection) if in_place else treatment.write(inspection, out)
+    _finish(diagnose.diagnose_weights(inspection, known, str(written) if written else None), **output)
+
+
+@doctor.command()
+@click.argument("path", type=click.Path(path_type=Path))
+@click.option("--patch", is_flag=True, help="Print the corrected file instead of the report.")
+@click.option("--world-size", type=click.IntRange(min=1), help="The number of ranks that the run will have.")
+@click.option("--axolotl", metavar="VERSION", help="The release of axolotl that will read it.")
+@report_options
+def config(
+    path: Path, patch: bool, world_size: int | None, axolotl: str | None, folders: tuple[Path, ...], **output: Any
+) -> NoReturn:
+    """Say what a configuration will run into, and what to change.
+
+    PATH is an axolotl YAML, a resolved configuration as a log prints it, a TrainingArguments or DeepSpeed JSON, or an
+    accelerate YAML.
+    """
+    known = catalog.load(folders)
+    told = {"world_size": world_size, "version.axolotl": axolotl}
+    facts = {key: Fact(value) for key, value in told.items() if value is not None}
+    report, result = diagnose.diagnose_config(path, known, facts)
+    if not patch:
+        _finish(report, **output)
+    from doctor.config.patch import patched
+
+    made = patched(result.document, report.findings, result.facts, known)
+    click.echo(made.text, nl=False)
+    click.echo("".join(f"doctor: left alone: {id}: {why}\n" for id, why in made.skipped), nl=False, err=True)
+    sys.exit(exit_code(report, Severity(output["fail_on"])))
 
 
 @doctor.group()
@@ -77,16 +178,41 @@ def signatures() -> None:
 
 @signatures.command("check")
 @click.argument("folder", required=False, type=click.Path(path_type=Path))
-def check_(folder: Path | None) -> NoReturn:
+@click.option("--provenance", is_flag=True, help="Also look for each raised_by literal in the installed libraries.")
+@click.option("--logs", "folder_of_logs", type=click.Path(path_type=Path), help="Also count the logs that each is found in.")
+def check_(folder: Path | None, provenance: bool, folder_of_logs: Path | None) -> NoReturn:
     """Load the signatures of FOLDER (default: the bundled ones) and run each on its own samples and on all others'."""
     from doctor.check import check
 
-    mine = catalog.read_folder(folder or catalog.bundled())
-    faults = check(mine, catalog.load())
-    for fault in faults:
-        click.echo(str(fault))
-    click.echo(f"{len(mine)} signatures, {len(faults)} faults")
-    sys.exit(ExitCode.FOUND if faults else ExitCode.NOTHING_FOUND)
+    mine, known = catalog.read_folder(folder or catalog.bundled()), catalog.load()
+    checked = check(mine, known)
+    for kind, remarks in (("", checked.faults), ("note: ", checked.notes)):
+        click.echo("".join(f"{kind}{remark}\n" for remark in remarks), nl=False)
+    if provenance:
+        click.echo(_provenance(catalog.catalog_of(mine)), nl=False)
+    if folder_of_logs is not None:
+        click.echo(_coverage(known, folder_of_logs), nl=False)
+    click.echo(f"{len(mine)} signatures, {len(checked.faults)} faults")
+    sys.exit(ExitCode.FOUND if checked.faults else ExitCode.NOTHING_FOUND)
+
+
+def _provenance(known: catalog.Catalog) -> str:
+    from doctor.provenance import Provenance, origins
+
+    found = origins(known.signatures())
+    drifted = [one for one in found if one.state is Provenance.DRIFTED]
+    lines = [f'drifted: {one.id}: {one.package} {one.version} has no "{one.literal}"' for one in drifted]
+    counts = ", ".join(f"{sum(one.state is state for one in found)} {state.value}" for state in Provenance)
+    return "\n".join([*lines, f"literals: {counts}"]) + "\n"
+
+
+def _coverage(known: catalog.Catalog, folder: Path) -> str:
+    from doctor.check import coverage
+
+    reports = [diagnose.diagnose_logs([str(path)], known).findings for path in sorted(folder.iterdir())]
+    counts = coverage(known.files, reports)
+    lines = [f"{count:>4}  {id}" for id, count in counts.items() if count]
+    return "\n".join([*lines, f"found in {len(reports)} logs: {len(lines)} of {len(counts)} signatures"]) + "\n"
 
 
 @signatures.command("list")

@@ -1,26 +1,120 @@
 """The flows, from input to report. Read this first."""
 
-from collections.abc import Callable
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from doctor.catalog import Catalog
+from doctor.facts import Facts, Value
+from doctor.finding import Finding
 from doctor.logs import match as text_match
 from doctor.logs.index import load_index
 from doctor.logs.source import find_sources
 from doctor.report import Report, Subject
-from doctor.rootcause import judge
+from doctor.rootcause import State, Verdict, judge
+
+if TYPE_CHECKING:
+    from doctor.config.match import ConfigResult
+    from doctor.weights.inspection import Inspection
 
 
-def diagnose_logs(paths: list[str], catalog: Catalog, on_read: Callable[[int], None] = lambda count: None) -> Report:
-    """The report on the logs of one case: one file, or the files of all its ranks and nodes."""
-    sources = find_sources(paths)
-    result = text_match.find(sources, catalog, load_index(catalog), on_read)
-    verdict, findings = judge(result.findings, result.facts)
+def diagnose_logs(
+    paths: list[str],
+    catalog: Catalog,
+    on_read: Callable[[int], None] = lambda count: None,
+    config: Path | None = None,
+) -> Report:
+    """The report on the logs of one case: one file, or the files of all its ranks and nodes.
+
+    ``config`` is the configuration that the run was started with, for a log that does not print it.
+    """
+    sources, told = find_sources(paths), _told(config)
+    result = text_match.find(sources, catalog, load_index(catalog), on_read, told)
+    facts = result.facts
+    found = [*result.findings, *_of_settings(facts, catalog, result.findings)]
+    verdict, findings = judge(found, facts, result.waits)
     return Report(
         subject=Subject("logs", tuple(source.path for source in sources), result.size, result.lines),
         verdict=verdict,
         findings=findings,
-        facts={key: fact.value for key, fact in result.facts.items() if fact.value is not None},
+        facts=_values(facts),
         signatures=len(catalog),
         digest=catalog.digest,
         skipped=result.skipped,
     )
+
+
+def _told(config: Path | None) -> Facts:
+    """The facts of a configuration file, if one is given."""
+    if config is None:
+        return {}
+    from doctor.config.read import facts_of, read
+
+    return facts_of(read(config), {})
+
+
+def _values(facts: Facts) -> dict[str, Value]:
+    """The facts that are known and set, as a report shows them."""
+    return {key: fact.value for key, fact in facts.items() if fact.value is not None}
+
+
+def _of_settings(facts: Facts, catalog: Catalog, seen: Iterable[Finding]) -> tuple[Finding, ...]:
+    """What the configuration that a log prints runs into, beside what its text says has happened."""
+    if "config_format" not in facts:
+        return ()
+    from doctor.config.match import find_in_facts
+
+    return find_in_facts(facts, catalog, {finding.id for finding in seen})
+
+
+def diagnose_config(path: Path, catalog: Catalog, known: Facts) -> tuple[Report, ConfigResult]:
+    """The report on a configuration, and what was found in it; ``known`` holds what the file can't tell."""
+    from doctor.config.match import find
+
+    result = find(path, catalog, known)
+    verdict, findings = judge(result.findings, result.facts)
+    if verdict.state is State.CLEAN:
+        verdict = replace(verdict, summary="Nothing in this configuration is known to go wrong.")
+    text = result.document.text
+    report = Report(
+        subject=Subject("config", (str(path),), len(text.encode()), len(text.splitlines())),
+        verdict=verdict,
+        findings=findings,
+        facts=_values(result.facts),
+        signatures=len(catalog),
+        digest=catalog.digest,
+    )
+    return report, result
+
+
+def diagnose_weights(inspection: Inspection, catalog: Catalog, written: str | None = None) -> Report:
+    """The report on a checkpoint that was measured and judged; ``written`` is where its repaired copy lies."""
+    from doctor.weights.inspection import group_rows, plan_rows
+
+    verdict, findings = judge(inspection.findings, inspection.facts)
+    if verdict.state is State.CLEAN:
+        verdict = _clean_weights(verdict, len(inspection.measured), len(inspection.unmeasured))
+    return Report(
+        subject=Subject("weights", (str(inspection.checkpoint.path),), inspection.nbytes),
+        verdict=verdict,
+        findings=findings,
+        facts=_values(inspection.facts),
+        signatures=len(catalog),
+        digest=catalog.digest,
+        skipped=inspection.skipped,
+        groups=tuple(group_rows(inspection.groups)),
+        plan=tuple(plan_rows(inspection.plan)),
+        written=written,
+    )
+
+
+def _clean_weights(verdict: Verdict, measured: int, unmeasured: int) -> Verdict:
+    """What was not measured is not clean."""
+    said = f"{measured:,} tensors measured, nothing is out of line"
+    if not unmeasured:
+        return replace(verdict, summary=f"{said}.")
+    asked = ("the checkpoint from before it was quantised",)
+    return Verdict(State.UNDECIDED, None, f"{said}; {unmeasured:,} were not measured.", asked)

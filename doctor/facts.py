@@ -10,6 +10,10 @@ Scalar = str | int | float | bool
 Value = Scalar | None
 
 PRESENT = "present"
+BRACES = (
+    "one of { present = true }, { present = false }, { set_to = VALUE }, { not = VALUE }, { contains = TEXT }, "
+    "{ lacks = TEXT }, { above = NUMBER } and { below = NUMBER }"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,9 +30,10 @@ Facts = Mapping[str, Fact]
 
 @dataclass(frozen=True, slots=True)
 class Equals:
-    """The fact is one of these values."""
+    """The fact is one of these values. An unset fact counts as false, unless ``is_set``: then it has to be set."""
 
     values: tuple[Scalar, ...]
+    is_set: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,12 +50,35 @@ class Version:
     specifier: str
 
 
-Test = Equals | Present | Version
+@dataclass(frozen=True, slots=True)
+class Not:
+    """The fact is known and none of these values; an unset one is none of them."""
+
+    values: tuple[Scalar, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Contains:
+    """The fact is a text (a list counts as its JSON) with this piece in it, or, where ``expected`` is false, without it."""
+
+    piece: str
+    expected: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """The fact is a number beyond this limit."""
+
+    limit: float
+    above: bool
+
+
+Test = Equals | Present | Version | Not | Contains | Bound
 Conditions = Mapping[str, Test]
 
 
 def parse_conditions(table: Mapping[str, object], where: str) -> Conditions:
-    """Conditions from a ``when`` table: scalars, lists of them, {present = bool}, and specifiers for version.* keys."""
+    """Conditions from a ``when`` table: scalars, lists of them, tests in braces, and specifiers for version.* keys."""
     return {key: _parse_test(key, value, f"{where}.{key}") for key, value in table.items()}
 
 
@@ -58,25 +86,43 @@ def _parse_test(key: str, value: object, where: str) -> Test:
     if key.startswith("version."):
         return _parse_version(value, where)
     if isinstance(value, dict):
-        return _parse_present(value, where)
+        return _parse_braces(value, where)
+    return Equals(_parse_values(value, where))
+
+
+def _parse_values(value: object, where: str) -> tuple[Scalar, ...]:
     values = tuple(value) if isinstance(value, list) else (value,)
     if not values or not all(isinstance(one, (str, int, float, bool)) for one in values):
-        raise SignatureError(f"{where}: expected a value, a list of values or {{ present = true }}")
-    return Equals(values)
+        raise SignatureError(f"{where}: expected a value, a list of values or a test in braces, {{ present = true }}")
+    return values
 
 
-def _parse_present(value: Mapping[str, object], where: str) -> Present:
-    expected = value.get(PRESENT)
-    if set(value) != {PRESENT} or not isinstance(expected, bool):
-        raise SignatureError(f"{where}: the only test in braces is {{ present = true }} or {{ present = false }}")
-    return Present(expected)
+def _parse_braces(table: Mapping[str, object], where: str) -> Test:
+    name, value = next(iter(table.items()), ("", None))
+    if len(table) == 1 and name == PRESENT and isinstance(value, bool):
+        return Present(value)
+    if len(table) == 1 and name == "not":
+        return Not(_parse_values(value, where))
+    if len(table) == 1 and name == "set_to":
+        return Equals(_parse_values(value, where), is_set=True)
+    if len(table) == 1 and name in ("contains", "lacks") and isinstance(value, str) and value:
+        return Contains(value, name == "contains")
+    if (
+        len(table) == 1
+        and name in ("above", "below")
+        and isinstance(value, (int, float))
+        and not isinstance(value, bool)
+    ):
+        return Bound(value, name == "above")
+    raise SignatureError(f"{where}: a test in braces is {BRACES}")
 
 
 def _parse_version(value: object, where: str) -> Version:
     from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
     try:
-        SpecifierSet(str(value))
+        if not SpecifierSet(str(value)):
+            raise InvalidSpecifier
     except InvalidSpecifier:
         raise SignatureError(f'{where}: "{value}" is not a version specifier; write one such as ">=5.0,<5.6"') from None
     return Version(str(value))
@@ -95,7 +141,15 @@ def _test_words(test: Test) -> str:
         return "is set" if test.expected else "is not set"
     if isinstance(test, Version):
         return test.specifier
-    return f"= {' or '.join(str(value).lower() if isinstance(value, bool) else str(value) for value in test.values)}"
+    if isinstance(test, Contains):
+        return f"{'has' if test.expected else 'lacks'} {test.piece}"
+    if isinstance(test, Bound):
+        return f"{'>' if test.above else '<'} {test.limit}"
+    return f"{'is not' if isinstance(test, Not) else '='} {_any_of(test.values)}"
+
+
+def _any_of(values: tuple[Scalar, ...]) -> str:
+    return " or ".join(str(value).lower() if isinstance(value, bool) else str(value) for value in values)
 
 
 def holds(conditions: Conditions, facts: Facts) -> bool | None:
@@ -113,7 +167,24 @@ def _test(test: Test, fact: Fact | None) -> bool | None:
         return (fact.value is not None) is test.expected
     if isinstance(test, Version):
         return admits(test.specifier, str(fact.value))
-    return any(_same(fact.value, value) for value in test.values)
+    if isinstance(test, Contains):
+        return (test.piece.casefold() in str(fact.value or "").casefold()) is test.expected
+    if isinstance(test, Bound):
+        return _beyond(fact.value, test)
+    if fact.value is None and (isinstance(test, Not) or test.is_set):
+        return isinstance(test, Not)
+    return any(_same(fact.value, value) for value in test.values) is not isinstance(test, Not)
+
+
+def _beyond(value: Value, bound: Bound) -> bool:
+    """Whether a number, or a text that is one (YAML reads 1e-5 so), is beyond a limit."""
+    if value is None or isinstance(value, bool):
+        return False
+    try:
+        number = float(value)
+    except ValueError:
+        return False
+    return number > bound.limit if bound.above else number < bound.limit
 
 
 def _same(left: Value, right: Value) -> bool:

@@ -1,7 +1,9 @@
 """Points: what was measured during training, as columns. Text logs, JSON, CSV and event files all become this."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -10,6 +12,8 @@ Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 
 NO_RANK = -1
+
+Kind = TypeVar("Kind", bound=np.generic)
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +26,8 @@ class Points:
     ``step[r]`` is the global step of record r (NaN where the source doesn't tell it), ``line[r]`` its line (counted from 1;
     0 where there are no lines), ``rank[r]`` the rank that printed it (NO_RANK where unknown), ``time[r]`` its time in
     seconds on an arbitrary clock (NaN where unknown), ``restart[r]`` whether the source says that training was resumed
-    between the record before and this one.
+    between the record before and this one. ``total`` is the number of steps that the source says were taken (NaN where
+    unknown).
 
     Units: step_time in seconds, memory in GiB, losses as printed.
     """
@@ -37,6 +42,7 @@ class Points:
     rank: Ints
     time: Floats
     restart: npt.NDArray[np.bool_]
+    total: float = math.nan
 
     def __len__(self) -> int:
         return len(self.value)
@@ -65,20 +71,22 @@ def points_of_rows(
 def joined(path: str, names: tuple[str, ...], parts: list[Points]) -> Points:
     """The points of consecutive parts of one source; all parts have these names."""
 
-    def column(name: str, dtype: npt.DTypeLike) -> npt.NDArray[np.generic]:
-        return np.concatenate([np.empty(0, dtype), *(getattr(part, name) for part in parts)]).astype(dtype)
+    def column(name: str, empty: npt.NDArray[Kind]) -> npt.NDArray[Kind]:
+        return np.concatenate([empty, *(getattr(part, name) for part in parts)])
 
+    ints, floats = np.empty(0, np.int64), np.empty(0, np.float64)
     offsets = np.cumsum([0, *(len(part.step) for part in parts)])
     record = [part.record + offset for part, offset in zip(parts, offsets, strict=False)]
     return Points(
         path=path,
         names=names,
-        series=column("series", np.int64),
-        record=np.concatenate([np.empty(0, np.int64), *record]),
-        value=column("value", np.float64),
-        step=column("step", np.float64),
-        line=column("line", np.int64),
-        rank=column("rank", np.int64),
-        time=column("time", np.float64),
-        restart=column("restart", np.bool_),
+        series=column("series", ints),
+        record=np.concatenate([ints, *record]),
+        value=column("value", floats),
+        step=column("step", floats),
+        line=column("line", ints),
+        rank=column("rank", ints),
+        time=column("time", floats),
+        restart=column("restart", np.empty(0, np.bool_)),
+        total=parts[-1].total if parts else math.nan,
     )

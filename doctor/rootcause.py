@@ -4,13 +4,14 @@ One rank that fails makes all others print something. What is printed last is ra
 order of time, so findings compete by kind of evidence first, then by clock, then by place.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from enum import IntEnum, StrEnum
 from fnmatch import fnmatchcase
 
 from doctor.facts import Facts
-from doctor.finding import Confidence, Finding, Lines, Role, Severity
+from doctor.finding import Confidence, Finding, Key, Lines, Role, Severity
+from doctor.waits import Missed, Wait, missed
 
 
 class State(StrEnum):
@@ -30,6 +31,7 @@ class Evidence(IntEnum):
     EXIT = 3  # a signal or an exit code
     TIMEOUT = 4  # somebody waited for somebody
     LAUNCHER = 5  # a launcher reports that a process is gone
+    SETTING = 6  # a configuration that is known to go wrong, whether it did here or not
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +56,9 @@ KINDS: tuple[tuple[str, Evidence], ...] = (
     ("cuda/ecc-uncorrectable", Evidence.SCHEDULER),
     ("cuda/nvlink-error", Evidence.SCHEDULER),
     ("cuda/xid-*", Evidence.SCHEDULER),
+    ("host/kernel-oom", Evidence.SCHEDULER),
     ("nccl/watchdog-timeout", Evidence.TIMEOUT),
+    ("nccl/p2p-hang", Evidence.TIMEOUT),
     ("nccl/duplicate-gpu", Evidence.EXCEPTION),
     ("nccl/not-built", Evidence.EXCEPTION),
     ("nccl/*", Evidence.TRANSPORT),
@@ -83,26 +87,48 @@ KINDS: tuple[tuple[str, Evidence], ...] = (
     ("ray/actor-died", Evidence.EXIT),
 )
 
+# Families of echoes, and what shows the cause behind them.
+COLLECT: tuple[tuple[set[str], str], ...] = (
+    (
+        {"torchrun", "torch", "nccl", "gloo"},
+        "the output of every rank: torchrun --log-dir logs --redirects 3 --tee 3, and the folder logs/",
+    ),
+    (
+        {"torchrun"},
+        "a traceback in torchrun's summary: put @record (torch.distributed.elastic.multiprocessing.errors) on main",
+    ),
+    ({"slurm"}, "the file of the task that srun names (srun --output=log-%t.txt)"),
+    ({"slurm"}, "what Slurm knows: sacct -j JOB --format=JobID,State,ExitCode,MaxRSS"),
+    ({"ray"}, "the worker's own log below /tmp/ray/session_latest/logs, and the raylet's"),
+    (
+        {"torchrun", "host", "deepspeed"},
+        "the kernel's view of killed processes: dmesg -T | grep -i -E 'killed process|segfault|xid'",
+    ),
+)
+
 _DOUBT = {Confidence.HIGH: 0, Confidence.MEDIUM: 0, Confidence.LOW: 1}
 _PLACES = {Severity.ERROR: 0, Severity.WARNING: 1, Severity.NOTE: 3}
 
 
-def judge(findings: Iterable[Finding], facts: Facts) -> tuple[Verdict, tuple[Finding, ...]]:
+def judge(findings: Iterable[Finding], facts: Facts, waits: Sequence[Wait] = ()) -> tuple[Verdict, tuple[Finding, ...]]:
     """The verdict, and the findings in the order of a report: root, other roots, warnings, echoes, notes."""
+    awaited = missed(waits, _number(facts, "world_size"))
     found = list(findings)
     explained = _explained(found)
-    first = _first_failed(facts)
+    first = _number(facts, "failed.rank")
     roots = [one for one in found if _may_be_root(one) and one.id not in explained]
     root = min(roots, key=lambda one: _order(one, first), default=None)
-    if root is not None and _waits_for_others(root, facts):
+    if root is not None and _waits_for_others(root, facts, awaited):
         root = None
     judged = [replace(one, explained_by=_explainer(one, root, explained)) for one in found]
     ordered = tuple(sorted(judged, key=lambda one: _report_order(one, root)))
-    return _verdict(root, ordered, facts), ordered
+    return _verdict(root, ordered, facts, awaited), ordered
 
 
 def kind(finding: Finding) -> Evidence:
     """The kind of evidence that a finding is."""
+    if isinstance(finding.place, Key):
+        return Evidence.SETTING
     return next((kind for pattern, kind in KINDS if fnmatchcase(finding.id, pattern)), Evidence.EXCEPTION)
 
 
@@ -122,9 +148,9 @@ def _may_be_root(finding: Finding) -> bool:
     return finding.role is not Role.ECHO and finding.severity is not Severity.NOTE
 
 
-def _first_failed(facts: Facts) -> int | None:
-    """The rank that a launcher saw fail first."""
-    fact = facts.get("failed.rank")
+def _number(facts: Facts, key: str) -> int | None:
+    """A fact that is a whole number, if it is known."""
+    fact = facts.get(key)
     return fact.value if fact is not None and isinstance(fact.value, int) else None
 
 
@@ -138,13 +164,14 @@ def _order(finding: Finding, first_failed: int | None = None) -> tuple[object, .
     return (_PLACES[finding.severity], kind(finding), *doubt, time, elsewhere, *where)
 
 
-def _waits_for_others(root: Finding, facts: Facts) -> bool:
+def _waits_for_others(root: Finding, facts: Facts, awaited: Missed | None) -> bool:
     """Whether the best finding only says that ranks waited for one which is not heard of."""
     if kind(root) is Evidence.LAUNCHER:
         return True
-    world = facts.get("world_size")
-    missing = world is not None and isinstance(world.value, int) and 0 < len(root.ranks) < world.value
-    return kind(root) is Evidence.TIMEOUT and root.role is Role.EITHER and missing
+    if kind(root) is not Evidence.TIMEOUT or root.role is not Role.EITHER:
+        return False
+    world = _number(facts, "world_size")
+    return bool(awaited and awaited.ranks) or (world is not None and 0 < len(root.ranks) < world)
 
 
 def _explainer(finding: Finding, root: Finding | None, explained: dict[str, str]) -> str | None:
@@ -161,50 +188,50 @@ def _report_order(finding: Finding, root: Finding | None) -> tuple[object, ...]:
     return (root is None or finding.id != root.id, 2 if echo else _PLACES[finding.severity], *_order(finding))
 
 
-def _verdict(root: Finding | None, findings: Sequence[Finding], facts: Facts) -> Verdict:
+def _verdict(root: Finding | None, findings: Sequence[Finding], facts: Facts, awaited: Missed | None) -> Verdict:
+    waiting = f" {awaited.sentence}" if awaited else ""
     if root is not None:
-        return Verdict(State.FOUND, root.id, _summary(root, findings))
+        return Verdict(State.FOUND, root.id, _summary(root, findings) + waiting)
     errors = [one for one in findings if one.severity is not Severity.NOTE]
     if not errors:
         return Verdict(State.CLEAN, None, "No signature matches, and no failure is left unexplained.")
     summary = "Only messages that report another failure are in this input; the failure itself is not."
-    return Verdict(State.UNDECIDED, None, summary, tuple(_missing(errors, facts)))
+    return Verdict(State.UNDECIDED, None, summary + waiting, tuple(_missing(errors, facts, awaited)))
 
 
 def _summary(root: Finding, findings: Sequence[Finding]) -> str:
-    """Who failed first, and how many only echo it."""
-    place = root.place
-    where = ""
-    if isinstance(place, Lines):
-        rank = f"rank {place.rank}" if place.rank is not None else ""
-        where = " of ".join(part for part in (rank, place.host or "") if part)
-    others = {rank for one in findings if one.explained_by for rank in one.ranks} - set(root.ranks)
-    parts = [f"{root.title}."]
-    if where:
-        parts.append(f"First seen on {where}.")
-    if len(root.ranks) > 1:
-        parts.append(f"{len(root.ranks)} ranks print it.")
-    if others:
-        parts.append(f"{len(others)} more only echo it.")
-    return " ".join(parts)
+    """Who failed first, how many only echo it, and how long that took."""
+    echoes = [one for one in findings if one.explained_by]
+    others = {rank for one in echoes for rank in one.ranks} - set(root.ranks)
+    rank, host = getattr(root.place, "rank", None), getattr(root.place, "host", None)
+    where = " of ".join(part for part in ("" if rank is None else f"rank {rank}", host or "") if part)
+    parts = [f"{root.title}.", f"First seen on {where}." if where else ""]
+    parts.append(f"{len(root.ranks)} ranks print it." if len(root.ranks) > 1 else "")
+    parts.append(f"{len(others)} more only echo it{_delay(root, echoes)}." if others else "")
+    return " ".join(part for part in parts if part)
 
 
-def _missing(errors: Sequence[Finding], facts: Facts) -> Iterable[str]:
+def _delay(root: Finding, echoes: Sequence[Finding]) -> str:
+    """The time from the root to the last echo, where both have a clock."""
+    start = getattr(root.place, "time", None)
+    ends = [time for time in (getattr(echo.place, "time", None) for echo in echoes) if time is not None]
+    return (
+        "" if start is None or not ends or max(ends) < start else f", the last of them {max(ends) - start:.0f} s later"
+    )
+
+
+def _missing(errors: Sequence[Finding], facts: Facts, awaited: Missed | None) -> Iterator[str]:
     """What to collect so that the cause can be seen."""
-    ids = {one.id for one in errors}
-    families = {id.partition("/")[0] for id in ids}
-    world, heard = facts.get("world_size"), {rank for one in errors for rank in one.ranks}
-    if world is not None and isinstance(world.value, int) and heard and len(heard) < min(world.value, 4096):
-        missing = sorted(set(range(world.value)) - heard)
-        yield f"the log of rank {', '.join(map(str, missing[:8]))}: nothing in this input comes from it"
-    if families & {"torchrun", "torch", "nccl", "gloo"}:
-        yield "the output of every rank: torchrun --log-dir logs --redirects 3 --tee 3, and the folder logs/"
-    if "torchrun" in families:
-        yield "a traceback in torchrun's summary: put @record (torch.distributed.elastic.multiprocessing.errors) on main"
-    if "slurm" in families:
-        yield "the file of the task that srun names (srun --output=log-%t.txt)"
-        yield "what Slurm knows: sacct -j JOB --format=JobID,State,ExitCode,MaxRSS"
-    if "ray" in families:
-        yield "the worker's own log below /tmp/ray/session_latest/logs, and the raylet's"
-    if families & {"torchrun", "host", "deepspeed"}:
-        yield "the kernel's view of killed processes: dmesg -T | grep -i -E 'killed process|segfault|xid'"
+    families = {one.id.partition("/")[0] for one in errors}
+    unheard = _unheard(errors, facts, awaited)
+    if unheard:
+        yield f"the log of rank {', '.join(map(str, unheard[:8]))}: nothing in this input says what happened there"
+    yield from (what for wanted, what in COLLECT if families & wanted)
+
+
+def _unheard(errors: Sequence[Finding], facts: Facts, awaited: Missed | None) -> list[int]:
+    """The ranks that others waited for, or else those that print nothing at all."""
+    if awaited and awaited.ranks:
+        return list(awaited.ranks)
+    world, heard = _number(facts, "world_size"), {rank for one in errors for rank in one.ranks}
+    return sorted(set(range(min(world, 4096))) - heard) if world is not None and heard else []

@@ -10,7 +10,6 @@ from doctor.finding import Confidence, Role, Severity
 from doctor.toml_table import TomlTable, parse_toml
 
 TITLE_WIDTH = 72
-LEAST_LITERAL = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,11 +23,17 @@ class Text:
 
 @dataclass(frozen=True, slots=True)
 class Trace:
-    """Matches a metric series: the name of a shape, and its limits."""
+    """Matches a metric series: the name of a shape, and its limits.
+
+    The first of ``series`` that a run has is judged. ``objectives`` are those of which the shape means something (all, if
+    empty); ``when`` holds conditions on facts.
+    """
 
     shape: str
     series: tuple[str, ...]
     limits: Mapping[str, object]
+    objectives: tuple[str, ...] = ()
+    when: Conditions = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,10 +52,17 @@ class Scale:
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """Matches a configuration: conditions on facts, and the dotted key to point at."""
+    """Matches a configuration: conditions on facts, and the dotted key to point at.
+
+    If ``any`` has members, one of them must hold too, and the first setting that it names is the key to point at. Where
+    ``unless`` is known to hold, nothing matches. ``show`` maps the names that the prose may use in braces to facts.
+    """
 
     key: str
     when: Conditions
+    any: tuple[Conditions, ...] = ()
+    unless: Conditions = field(default_factory=dict)
+    show: Mapping[str, str] = field(default_factory=dict)
 
 
 Match = Text | Trace | Scale | Setting
@@ -68,9 +80,9 @@ class ScaleShape:
 
 SCALE_SHAPES: Mapping[str, ScaleShape] = {
     "nonfinite": ScaleShape(),
-    "drift": ScaleShape(True, {"threshold": 1.3, "least": 3}),
-    "outlier": ScaleShape(True, {"z": 8.0, "ratio": 2.5, "least": 8, "edge": 2}),
-    "expert-outlier": ScaleShape(True, {"z": 10.0, "ratio": 2.0, "least": 8}),
+    "drift": ScaleShape(compares=True, limits={"threshold": 1.3, "least": 3}),
+    "outlier": ScaleShape(compares=True, limits={"z": 8.0, "ratio": 2.5, "least": 8, "edge": 2}),
+    "expert-outlier": ScaleShape(compares=True, limits={"z": 10.0, "ratio": 2.0, "least": 8}),
     "dead": ScaleShape(),
     "dead-expert": ScaleShape(),
     "duplicate": ScaleShape(limits={"least": 1024}),
@@ -82,7 +94,7 @@ SCALE_SHAPES: Mapping[str, ScaleShape] = {
     "unmeasured": ScaleShape(),
     "fault": ScaleShape(limits={"kind": ""}),
     "base-same": ScaleShape(),
-    "base-ratio": ScaleShape(True, {"ratio": 1.5}),
+    "base-ratio": ScaleShape(compares=True, limits={"ratio": 2.0}),
 }
 SCALE_CAPTURES = frozenset({"tensor", "file", "count", "of", "layers", "worst", "centre"})
 
@@ -100,10 +112,14 @@ class Cause:
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """A piece of input that must match (a hit) or must not (a miss, with the reason why)."""
+    """A piece of input that must match (a hit) or must not (a miss, with the reason why).
+
+    ``facts`` are those that a configuration can't tell itself: versions, the number of ranks.
+    """
 
     text: str
     why: str = ""
+    facts: Mapping[str, object] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,7 +204,13 @@ def _text(table: TomlTable) -> Text:
 
 
 def _trace(table: TomlTable) -> Trace:
-    match = Trace(table.text("shape"), table.texts("series", required=True), table.mapping("limits") or {})
+    match = Trace(
+        shape=table.text("shape"),
+        series=table.texts("series", required=True),
+        limits=table.mapping("limits") or {},
+        objectives=table.texts("objectives"),
+        when=_conditions(table),
+    )
     table.done()
     return match
 
@@ -222,9 +244,28 @@ def _scale_limits(table: TomlTable, name: str) -> Mapping[str, Scalar]:
 
 
 def _setting(table: TomlTable) -> Setting:
-    match = Setting(table.text("key"), _conditions(table))
+    match = Setting(table.text("key"), _conditions(table), _alternatives(table), _exceptions(table), _shown(table))
     table.done()
+    if not match.when and not match.any:
+        table.fail("when", "missing; without conditions the signature would match every configuration")
     return match
+
+
+def _alternatives(table: TomlTable) -> tuple[Conditions, ...]:
+    tables = table.mappings("any")
+    return tuple(parse_conditions(one, table.place(f"any[{i}]")) for i, one in enumerate(tables, 1))
+
+
+def _exceptions(table: TomlTable) -> Conditions:
+    return parse_conditions(table.mapping("unless") or {}, table.place("unless"))
+
+
+def _shown(table: TomlTable) -> Mapping[str, str]:
+    names = table.mapping("show") or {}
+    for name, fact in names.items():
+        if not isinstance(fact, str) or not PLACEHOLDER.fullmatch(f"{{{name}}}"):
+            table.fail("show", 'expected names of lower-case letters and facts, { modules = "lora.encoder_modules" }')
+    return {name: str(fact) for name, fact in names.items()}
 
 
 def _conditions(table: TomlTable) -> Conditions:
@@ -271,13 +312,13 @@ def _fixed_in(table: TomlTable) -> str:
 
 
 def _hit(table: TomlTable) -> Sample:
-    sample = Sample(table.text("text"))
+    sample = Sample(table.text("text"), facts=table.mapping("facts") or {})
     table.done()
     return sample
 
 
 def _miss(table: TomlTable) -> Sample:
-    sample = Sample(table.text("text"), why=table.text("why"))
+    sample = Sample(table.text("text"), why=table.text("why"), facts=table.mapping("facts") or {})
     table.done()
     return sample
 
@@ -291,8 +332,10 @@ def _raised_by(table: TomlTable) -> RaisedBy:
 def _check_pattern(table: TomlTable, key: str, pattern: str) -> None:
     try:
         compiled = regex.compile(pattern)
-    except regex.error as fault:
-        table.fail(key, f"the pattern does not compile: {fault}; escape ( ) [ ] {{ }} . * + ? if they are meant literally")
+    except (regex.error, OverflowError, RecursionError) as fault:
+        table.fail(
+            key, f"the pattern does not compile: {fault}; escape ( ) [ ] {{ }} . * + ? if they are meant literally"
+        )
     if compiled.search(""):
         table.fail(key, "the pattern matches the empty text, so it would match everywhere; give it a literal")
 
@@ -300,20 +343,34 @@ def _check_pattern(table: TomlTable, key: str, pattern: str) -> None:
 def _check_placeholders(signature: Signature, table: TomlTable) -> None:
     """Every {name} in the prose must be captured by a pattern, as far as any pattern captures at all."""
     captured = capture_names(signature.match)
-    for i, cause in enumerate(signature.causes, 1):
-        for key in ("text", "fix", "config"):
-            for name in PLACEHOLDER.findall(getattr(cause, key)):
-                if name not in captured:
-                    table.fail(
-                        f"cause[{i}].{key}", f"{{{name}}} is captured by no pattern; add (?P<{name}>...) or take it out"
-                    )
+    prose = {f"cause[{i}].{key}": getattr(one, key) for i, one in enumerate(signature.causes, 1) for key in PROSE}
+    for key, text in {"title": signature.title, **prose}.items():
+        for name in PLACEHOLDER.findall(text):
+            if name not in captured:
+                table.fail(key, f"{{{name}}} is captured by no pattern; add (?P<{name}>...) or take it out")
 
 
+PROSE = ("text", "fix", "config")
 PLACEHOLDER = regex.compile(r"(?<![{$])\{([a-z_]+)\}(?!\})")
+
+
+# What shapes tell of what they saw.
+TRACE_CAPTURES = frozenset(
+    "accumulation after before chosen factor family first_step last_good_step last_step lead learning_rate loss of_what "
+    "per_thousand_steps percent points prediction rank recovered uniform usual value vocabulary warmup what".split()
+)
+
+
+# What every text signature knows of the innermost stack frame: where it is, and the installed package it is in.
+FRAME_CAPTURES = frozenset({"frame", "package"})
 
 
 def capture_names(match: Match) -> frozenset[str]:
     """The names that a match may capture from its input."""
     if isinstance(match, Text):
-        return frozenset(name for pattern in match.any for name in regex.compile(pattern).groupindex)
+        return FRAME_CAPTURES.union(*(regex.compile(pattern).groupindex for pattern in match.any))
+    if isinstance(match, Setting):
+        return frozenset(match.show)
+    if isinstance(match, Trace):
+        return TRACE_CAPTURES
     return SCALE_CAPTURES if isinstance(match, Scale) else frozenset()

@@ -44,8 +44,10 @@ class TomlTable:
     def texts(self, key: str, *, required: bool = False) -> tuple[str, ...]:
         """A list of texts."""
         value = self._take(key, None if required else [])
-        if not isinstance(value, list) or not all(isinstance(one, str) and one for one in value):
+        if not isinstance(value, list) or not all(isinstance(one, str) for one in value):
             self.fail(key, "expected a list of texts, even for one: ['''...''']")
+        if not all(value):
+            self.fail(key, "a text in the list is empty; fill it in or take it out")
         if required and not value:
             self.fail(key, "the list is empty; give at least one text")
         return tuple(value)
@@ -62,13 +64,21 @@ class TomlTable:
             self.fail(key, f"expected a table; write [{key}]")
         return value or None
 
+    def mappings(self, key: str) -> list[dict[str, object]]:
+        """A list of tables below this one as they stand."""
+        value = self._take(key, [])
+        if not isinstance(value, list) or not all(isinstance(one, dict) and one for one in value):
+            self.fail(key, "expected a list of tables: [{ KEY = VALUE }, { KEY = VALUE }]")
+        return value
+
     def tables(self, key: str, *, least: int = 0) -> list["TomlTable"]:
         """An array of tables below this one, with at least so many members."""
         value = self._take(key, [])
         if not isinstance(value, list) or not all(isinstance(one, dict) for one in value):
             self.fail(key, f"expected an array of tables; write [[{key}]]")
         if len(value) < least:
-            self.fail(key, f"missing; add at least one [[{key}]] table")
+            misspelt = _nearest(key, self._left, "is it misspelt as")
+            self.fail(key, f"missing{misspelt}; add at least one [[{key}]] table")
         return [TomlTable(one, self._where, f"{key}[{i}]") for i, one in enumerate(value, 1)]
 
     def done(self) -> None:
@@ -80,7 +90,7 @@ class TomlTable:
         self._known.append(key)
         value = self._left.pop(key, default)
         if value is None:
-            self.fail(key, f"missing{_nearest(key, self._left, 'is it misspelt as')}")
+            self.fail(key, f"missing{_nearest(key, self._left, 'is it misspelt as') or '; this key is required'}")
         return value
 
 
@@ -88,7 +98,7 @@ def parse_toml(text: str, where: str) -> TomlTable:
     """The top table of a TOML file."""
     try:
         return TomlTable(tomllib.loads(text), where)
-    except tomllib.TOMLDecodeError as fault:
+    except (tomllib.TOMLDecodeError, RecursionError) as fault:
         raise SignatureError(f"{where}: not valid TOML: {fault}") from None
 
 

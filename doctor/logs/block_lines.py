@@ -25,14 +25,19 @@ class BlockLines:
 
     def around(self, end: int) -> Line:
         """The clean text around a match that ends here: its line, or what stands between the carriage returns around it."""
+        start, stop = self.piece(end)
+        lines = read_lines(self._data[start:stop])
+        return lines[0].with_text("\n".join(line.text for line in lines))
+
+    def piece(self, end: int) -> tuple[int, int]:
+        """Where the text around a match that ends here starts and stops."""
         start, stop = self._bounds(end)
         start = max(start, self._data.rfind(b"\r", start, end) + 1)
         back = self._data.find(b"\r", end, stop)
         stop = stop if back < 0 else back
         if stop - start > LONG_LINE:
             start, stop = max(start, end - BEFORE), min(stop, end + AFTER)
-        lines = read_lines(self._data[start:stop])
-        return lines[0].with_text("\n".join(line.text for line in lines))
+        return start, stop
 
     def following(self, end: int) -> Iterator[tuple[int, Line]]:
         """The line in which a match ends, and all behind it, numbered; of each what stands behind its last carriage return."""

@@ -33,9 +33,20 @@ def confirm(text: Text, record: Record) -> Confirmed | None:
         for pattern in text.any:
             found = _search(pattern, words)
             if found is not None and _means_it(found, words, record):
-                captures = {name: value for name, value in found.groupdict().items() if value}
-                return Confirmed(depth, line, words, captures)
+                return Confirmed(depth, line, words, _captures(found, record, depth))
     return None
+
+
+def _captures(found: "regex.Match[str]", record: Record, depth: int) -> dict[str, str]:
+    """What the pattern captured, and of a traceback the innermost frame and its package."""
+    captures = {name: value for name, value in found.groupdict().items() if value}
+    frames = record.chain[depth].frames if record.chain else ()
+    if frames:
+        captures |= {
+            "frame": f"{frames[-1].path}:{frames[-1].line} in {frames[-1].function}",
+            "package": frames[-1].package,
+        }
+    return captures
 
 
 def _parts(record: Record) -> list[tuple[int, int, str, tuple[str, ...]]]:

@@ -6,15 +6,15 @@ import os
 import platform
 import tempfile
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import astuple, dataclass
-from importlib.metadata import version
 from pathlib import Path
 
 import hyperscan
 
 from doctor import __version__
 from doctor.catalog import Catalog
-from doctor.logs.marks import SINGLE, marks
+from doctor.logs.marks import marks
 from doctor.logs.scan import Scanner, compile_patterns, load, squeezed_pattern
 from doctor.signature import Signature, Text
 
@@ -52,14 +52,13 @@ def compile_index(catalog: Catalog) -> Index:
     keys = tuple(sorted(set(_asked_settings(signatures))))
     owned = [(id, pattern) for id, text in texts.items() for pattern in text.any] + marks(keys)
     names = [catalog.files[owner].where if owner in catalog else owner for owner, _ in owned]
-    single = {n for n, (owner, _) in enumerate(owned) if owner in SINGLE}
     squeezed = tuple(_squeezed(texts))
     return Index(
         texts=texts,
         owners=tuple(owner for owner, _ in owned),
         keys=keys,
         squeezed=squeezed,
-        scanner=compile_patterns([pattern for _, pattern in owned], names, single),
+        scanner=compile_patterns([pattern for _, pattern in owned], names),
         squeezed_scanner=compile_patterns([pattern for _, pattern in squeezed], [id for id, _ in squeezed]),
     )
 
@@ -73,7 +72,7 @@ def _squeezed(texts: Mapping[str, Text]) -> Iterator[tuple[str, str]]:
 
 def _asked_settings(signatures: list[Signature]) -> Iterator[str]:
     for signature in signatures:
-        for cause in signature.causes:
+        for cause in signature.causes if isinstance(signature.match, Text) else ():
             yield from (key.removeprefix(SETTING) for key in cause.when if key.startswith(SETTING))
 
 
@@ -81,7 +80,7 @@ def cache_file(catalog: Catalog) -> Path:
     """Where the index of this catalogue is cached, for this version of doctor, of Hyperscan and this kind of machine."""
     from platformdirs import user_cache_path
 
-    parts = (__version__, version("hyperscan"), platform.machine(), catalog.digest, repr(marks(())))
+    parts = (__version__, hyperscan.__version__, platform.machine(), catalog.digest, repr(marks(())))  # type: ignore[attr-defined]
     return user_cache_path("doctor") / f"index-{hashlib.sha256('|'.join(parts).encode()).hexdigest()[:32]}.bin"
 
 
@@ -97,7 +96,7 @@ def _read(path: Path) -> Index | None:
         squeezed = tuple((id, pattern) for id, pattern in table["squeezed"])
         owners, keys = tuple(table["owners"]), tuple(table["keys"])
         return Index(texts, owners, keys, squeezed, load(scanner), load(squeezed_scanner))
-    except (OSError, ValueError, KeyError, hyperscan.error):
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError, hyperscan.error):
         return None
 
 
@@ -110,14 +109,23 @@ def _written(path: Path, index: Index) -> Index:
         "squeezed": index.squeezed,
     }
     body = _packed([json.dumps(table).encode(), index.scanner.dump(), index.squeezed_scanner.dump()])
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
-            file.write(hashlib.sha256(body).digest() + body)
-        os.replace(file.name, path)
-    except OSError:
-        pass  # a read-only or full home: the next call compiles again
+    with suppress(OSError):  # a read-only or full home: the next call compiles again
+        _replace(path, hashlib.sha256(body).digest() + body)
     return index
+
+
+def _replace(path: Path, data: bytes) -> None:
+    if not path.is_absolute():
+        raise FileNotFoundError(path)  # a user without a home
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent)
+    try:
+        with open(handle, "wb") as file:
+            file.write(data)
+        os.replace(name, path)
+    except OSError:
+        os.unlink(name)
+        raise
 
 
 def _packed(parts: list[bytes]) -> bytes:

@@ -2,28 +2,24 @@
 
 from collections.abc import Iterable
 
-from doctor.logs.run_facts import fact_patterns, framework_patterns
+from doctor.logs.run_facts import fact_patterns
+from doctor.logs.watchdog import PATTERNS
 
 MARK = "@"
 TRACEBACK = "@traceback"
 PROGRESS = "@progress"
 DONE = "@done"
 FACT = "@fact"
-FRAMEWORK = "@framework"
 LAUNCHER = "@launcher"
+WATCHDOG = "@watchdog"
 
-_PROGRESS = (
-    r"""\bloss['"]?[=:] ?['"]?-?\d""",
-    r"""\b(?:train_|lm |lm_|Train )loss['"]?[=:]? ?['"]?-?\d""",
-)
+# A number follows the name of a loss.
+_PROGRESS = r"""\b(?:\w+_|\w+[/ ])?loss['"]?(?:\s*[=:]|\s)\s*['"]?-?\d"""
 _DONE = (
     r"""['"]train_runtime['"]: """,
-    r"Training (?:is )?(?:completed|complete|finished|done)",
+    r"(?i)\b(?:train(?:ing|er)?|sweep|tuning):? (?:is |was |has )?(?:completed|complete|finished|done)\b",
     r"Trainer\.fit.{0,3} stopped: .max_(?:steps|epochs)",
 )
-
-# Marks of which one place in a block is enough.
-SINGLE = frozenset({FRAMEWORK})
 
 
 def marks(keys: Iterable[str]) -> list[tuple[str, str]]:
@@ -31,8 +27,8 @@ def marks(keys: Iterable[str]) -> list[tuple[str, str]]:
     return [
         (TRACEBACK, r"Traceback \(most recent call last\)"),
         (LAUNCHER, r"Root Cause \(first observed failure\)"),
-        *((PROGRESS, pattern) for pattern in _PROGRESS),
+        *((WATCHDOG, pattern) for pattern in PATTERNS),
+        (PROGRESS, _PROGRESS),
         *((DONE, pattern) for pattern in _DONE),
         *((FACT, pattern) for pattern in fact_patterns(keys)),
-        *((FRAMEWORK, pattern) for pattern in framework_patterns()),
     ]

@@ -15,10 +15,14 @@ from doctor.logs.records import Record
 from doctor.logs.run_facts import FactReader
 from doctor.logs.source import Block, Source, blocks
 from doctor.logs.squeeze import second_pass
+from doctor.logs.watchdog import WaitReader
 from doctor.masks import fingerprint, masked
 from doctor.signature import Signature
+from doctor.waits import Wait
 
 MOST_EVIDENCE = 3
+# Among so many matches different evidence is looked for.
+MOST_COMPARED = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +31,7 @@ class LogResult:
 
     findings: tuple[Finding, ...]
     facts: Facts
+    waits: tuple[Wait, ...]
     size: int
     lines: int
     skipped: tuple[tuple[str, str], ...]
@@ -50,9 +55,14 @@ class _Log:
     skipped: dict[str, str] = field(default_factory=dict)
 
 
-def find(sources: list[Source], catalog: Catalog, index: Index, on_read: Callable[[int], None]) -> LogResult:
-    """All that the text signatures of a catalogue find in the logs of one case; LogError if one can't be read."""
-    return find_in_blocks([(source.path, blocks(source, on_read)) for source in sources], catalog, index)
+def find(
+    sources: list[Source], catalog: Catalog, index: Index, on_read: Callable[[int], None], told: Facts | None = None
+) -> LogResult:
+    """All that the text signatures of a catalogue find in the logs of one case; LogError if one can't be read.
+
+    ``told`` are facts from elsewhere, which those of the logs outweigh.
+    """
+    return find_in_blocks([(source.path, blocks(source, on_read)) for source in sources], catalog, index, told)
 
 
 def find_in_text(text: str, catalog: Catalog, index: Index) -> LogResult:
@@ -61,18 +71,20 @@ def find_in_text(text: str, catalog: Catalog, index: Index) -> LogResult:
     return find_in_blocks([("sample", [Block(data, len(data))])], catalog, index)
 
 
-def find_in_blocks(logs: list[tuple[str, Iterable[Block]]], catalog: Catalog, index: Index) -> LogResult:
+def find_in_blocks(
+    logs: list[tuple[str, Iterable[Block]]], catalog: Catalog, index: Index, told: Facts | None = None
+) -> LogResult:
     """The same for logs given as paths and blocks."""
-    facts, size, lines = FactReader(index.keys), 0, 0
+    facts, waits, size, lines = FactReader(index.keys), WaitReader(), 0, 0
     read = list[_Log]()
     for path, pieces in logs:
-        reader = LogReader(path, index, facts)
+        reader = LogReader(path, index, facts, waits)
         read.append(_read(reader, pieces, catalog, index))
         size, lines = size + reader.size, lines + reader.lines
-    known = facts.facts()
+    known = {**(told or {}), **facts.facts()}
     findings = [*_known_findings(read, known), *_unknown_findings(read)]
     skipped = {id: why for log in read for id, why in log.skipped.items()}
-    return LogResult(tuple(findings), known, size, lines, tuple(skipped.items()))
+    return LogResult(tuple(findings), known, waits.waits(), size, lines, tuple(skipped.items()))
 
 
 def _read(reader: LogReader, pieces: Iterable[Block], catalog: Catalog, index: Index) -> _Log:
@@ -89,10 +101,11 @@ def _read(reader: LogReader, pieces: Iterable[Block], catalog: Catalog, index: I
 def _read_again(reader: LogReader, log: _Log, catalog: Catalog, index: Index) -> None:
     """Add what line ends had broken, and drop the tracebacks that it explains."""
     found = {match.signature.id for match in log.matches}
-    for id, record, confirmed in second_pass(reader.path, bytes(reader.kept), index, found):
-        inside = [one for one in log.unknown if one.line <= record.line <= one.last_line]
-        log.unknown = [one for one in log.unknown if one not in inside]
-        log.matches.append(_Match(catalog.signature(id), inside[0] if inside else record, confirmed))
+    for one in second_pass(bytes(reader.kept), index, found, log.skipped):
+        inside = [record for record in log.unknown if record.line <= one.first <= record.last_line]
+        log.unknown = [record for record in log.unknown if record not in inside]
+        record = inside[0] if inside else reader.placed(one.line.with_text(one.confirmed.text), one.first, one.last)
+        log.matches.append(_Match(catalog.signature(one.id), record, one.confirmed))
 
 
 def _confirmed(candidate: Candidate, catalog: Catalog, index: Index, skipped: dict[str, str]) -> Iterator[_Match]:
@@ -130,14 +143,14 @@ def _survival(log: _Log) -> Callable[[Record], bool]:
 
     It did if later lines show it, unless only echoes stand behind those: then a rank died here while others trained on.
     """
-    resumed = max(log.progress.before_last, log.progress.done)
+    resumed = log.progress.resumed()
     later = [
         match for match in log.matches if match.record.line > resumed and match.signature.severity is Severity.ERROR
     ]
     died_later = any(match.signature.role is not Role.ECHO for match in later) or any(
         record.line > resumed for record in log.unknown
     )
-    return lambda record: record.last_line < resumed and (died_later or not later)
+    return lambda record: (died_later or not later) and log.progress.survived(record)
 
 
 def _finding(matches: list[tuple[_Match, bool]], facts: Facts, unread: int) -> Finding:
@@ -168,9 +181,9 @@ def _finding(matches: list[tuple[_Match, bool]], facts: Facts, unread: int) -> F
 
 
 def _severity(signature: Signature, shown: list[_Match], survived: bool) -> Severity:
-    """The signature's own, unless training went on; an exception that ended a process is an error whatever it says."""
+    """The signature's own, but an error that training went on behind is a note, and an exception that ended it an error."""
     if survived:
-        return Severity.NOTE
+        return Severity.NOTE if signature.severity is Severity.ERROR else signature.severity
     return Severity.ERROR if any(match.record.chain for match in shown) else signature.severity
 
 
@@ -182,7 +195,7 @@ def _place(match: _Match) -> Lines:
 def _evidence(matches: list[_Match]) -> tuple[str, ...]:
     """The first texts that differ in more than numbers and paths."""
     texts: dict[str, str] = {}
-    for match in matches:
+    for match in matches[:MOST_COMPARED]:
         texts.setdefault(masked(match.confirmed.text), match.confirmed.text)
         if len(texts) == MOST_EVIDENCE:
             break
@@ -190,8 +203,11 @@ def _evidence(matches: list[_Match]) -> tuple[str, ...]:
 
 
 def _unknown_findings(logs: list[_Log]) -> Iterator[Finding]:
-    records = [record for log in logs for record in log.unknown if not _survival(log)(record)]
+    records = list[Record]()
+    for log in logs:
+        survived = _survival(log)
+        records += [record for record in log.unknown if not survived(record)]
     first = unknown.first_unknown(records)
     if first is not None:
-        like = [record for record in records if masked(record.chain[0].text) == masked(first.chain[0].text)]
-        yield unknown.finding(first, like)
+        words = masked(first.chain[0].text)
+        yield unknown.finding(first, [record for record in records if masked(record.chain[0].text) == words])

@@ -9,6 +9,7 @@ from doctor.points import Ints
 # Metric lines nearer than this lie in one region; a line's start and end are looked for no further than REACH from a hit.
 NEAR = 2048
 REACH = 8192
+MOST_INDENTED = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +48,7 @@ def cut_regions(data: bytes, ends: Ints, first_line: int) -> Regions:
     for first, last in zip(firsts.tolist(), lasts.tolist(), strict=True):
         begin = _line_start(data, _line_start(data, first - 1, stop) - 1, stop)
         line += data.count(b"\n", stop, begin)
-        end = _line_end(data, max(last - 1, begin))
+        end = _block_end(data, _line_end(data, max(last - 1, begin)))
         pieces.append(data[begin:end])
         source.append(begin)
         lines.append(line)
@@ -59,6 +60,15 @@ def cut_regions(data: bytes, ends: Ints, first_line: int) -> Regions:
 def _line_start(data: bytes, offset: int, least: int) -> int:
     least = max(least, offset - REACH, 0)
     return max(data.rfind(b"\n", least, max(offset, least)) + 1, least)
+
+
+def _block_end(data: bytes, end: int) -> int:
+    """The end of the indented lines that follow: what stands under a header that names the step."""
+    for _ in range(MOST_INDENTED):
+        if data[end : end + 1] not in (b" ", b"\t"):
+            break
+        end = _line_end(data, end)
+    return end
 
 
 def _line_end(data: bytes, offset: int) -> int:

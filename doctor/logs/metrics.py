@@ -1,10 +1,10 @@
 """Which bytes of a log are metrics: one scan pattern a spelling of a series. ``metric_points.py`` reads the numbers."""
 
-from doctor.logs.metric_keys import KEYS, Key
+from doctor.metric_keys import KEYS, Key
 
 # What may stand in front of a key: the start, a colour, punctuation, or a blank behind anything but a word.
-_LEFT = r"(?:\A|\x1b\[[\d;]{0,8}m|[^\w /.-]|[^a-z_] )"
-_SEPARATOR = r"""['"]?\)?(?:[ \t]{0,4}[:=][ \t]{0,4}| )['"]?(?:tensor\(|np\.float\d\d\()?"""
+_LEFT = r"(?:\A ?|\x1b\[[\d;]{0,20}m ?|[^\w /.-]|[^a-z_] )"
+_SEPARATOR = r"""['"]?\)?[ \t:=]+['"]?(?:tensor\(|np\.float\d\d\()?"""
 _NUMBER = r"[-+]?[\dni.]"
 
 

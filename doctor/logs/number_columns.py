@@ -1,88 +1,113 @@
 """Numbers read out of bytes, a whole column at once."""
 
 import re
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from doctor.points import Floats, Ints
 
-WIDTH = 24
+# Bytes that must follow the last number of a text.
+PADDING = b"\n" * 32
 
 Bytes = npt.NDArray[np.uint8]
 Flags = npt.NDArray[np.bool_]
 
-_DIGIT, _DOT, _EXPONENT, _SIGN, _COMMA = 1, 2, 4, 8, 16
+_DECIMAL = np.isin(np.arange(256), list(b"0123456789.eE+-"))
+_COMMA, _BLANK = b", "
+_NUMBER = re.compile(rb"[-+]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][-+]?\d+)?")
+_THOUSANDS = re.compile(rb"[-+]?\d{1,3}(?:,\d{3})+(?:\.\d+)?(?![\d,])")
+_WORDS = ((b"infinity", np.inf), (b"nan", np.nan), (b"inf", np.inf))
 
 
-def _classes() -> Bytes:
-    table = np.zeros(256, np.uint8)
-    table[list(b"0123456789")] = _DIGIT
-    table[list(b".")] = _DOT
-    table[list(b"eE")] = _EXPONENT
-    table[list(b"+-")] = _SIGN
-    table[list(b",")] = _COMMA
-    return table
+@dataclass(frozen=True, slots=True)
+class Numbers:
+    """Numbers behind keys, in the order of the text: the number of its key, where it starts and stops, its value."""
+
+    key: Ints
+    start: Ints
+    stop: Ints
+    value: Floats
+
+    def only(self, which: Flags) -> "Numbers":
+        """Those of the numbers."""
+        return Numbers(self.key[which], self.start[which], self.stop[which], self.value[which])
 
 
-_CLASSES = _classes()
-_THOUSANDS = re.compile(rb"-?\d{1,3}(?:,\d{3})+(?:\.\d+)?")
+def numbers_at(text: Bytes, starts: Ints) -> tuple[Floats, Ints, Flags]:
+    """The numbers at these ascending offsets: (values, end offsets, which of them are numbers at all).
 
-
-def numbers_at(data: Bytes, starts: Ints) -> tuple[Floats, Ints, Flags]:
-    """The numbers that start at these offsets of ``data``: (values, end offsets, which of them are numbers at all).
-
-    Reads decimal and scientific notation, nan and inf in any case, and thousands separated by commas. ``data`` needs WIDTH
-    bytes of padding behind the last start.
+    Reads decimal and scientific notation, nan and inf in any case, and thousands separated by commas. ``text`` ends with
+    PADDING.
     """
-    window = data[starts[:, None] + np.arange(WIDTH)]
-    lengths = _lengths(window)
-    text = np.where(np.arange(WIDTH) < lengths[:, None], window, 0).astype(np.uint8)
-    found = (text & 0xF0 == 0x30).any(axis=1)
+    decimal = _DECIMAL[text]
+    ends = np.append(np.flatnonzero(decimal[:-1] & ~decimal[1:]) + 1, len(text) - 1)
+    stops = np.where(decimal[starts], ends[np.searchsorted(ends, starts, side="right")], starts)
+    decimal = (stops > starts) & ~_word_follows(text, starts)
     values = np.full(len(starts), np.nan)
-    values[found] = np.ascontiguousarray(text[found]).view(f"S{WIDTH}").ravel().astype(np.float64)
-    _read_thousands(window, lengths, values)
-    _read_words(window, lengths, values, found)
-    return values, starts + lengths, found
+    good = decimal.copy()
+    try:
+        values[decimal] = _all_floats(text, starts[decimal], stops[decimal])
+    except ValueError:
+        _read_singly(text, np.flatnonzero(decimal), starts, stops, values, good)
+    _read_thousands(text, np.flatnonzero(decimal & (text[stops] == _COMMA)), starts, stops, values)
+    _read_words(text, np.flatnonzero(~decimal), starts, stops, values, good)
+    return values, stops, good
 
 
-def _lengths(window: Bytes) -> Ints:
-    """How many bytes of each row belong to a decimal number."""
-    kind = _CLASSES[window]
-    before = np.zeros_like(kind)
-    before[:, 1:] = kind[:, :-1]
-    after, second = np.zeros_like(kind), np.zeros_like(kind)
-    after[:, :-1], second[:, :-2] = kind[:, 1:], kind[:, 2:]
-    dots = np.cumsum(kind == _DOT, axis=1, dtype=np.uint8)
-    exponents = np.cumsum(kind == _EXPONENT, axis=1, dtype=np.uint8)
-    column = np.arange(WIDTH)
-    good = kind == _DIGIT
-    good |= (kind == _DOT) & (dots == 1) & (exponents == 0)
-    good |= (kind == _SIGN) & ((column == 0) | (before == _EXPONENT))
-    signed = (after == _SIGN) & (second == _DIGIT)
-    good |= (kind == _EXPONENT) & (exponents == 1) & ((after == _DIGIT) | signed) & (before & (_DIGIT | _DOT) > 0)
-    lengths: Ints = np.where(good.all(axis=1), WIDTH, good.argmin(axis=1)).astype(np.int64)
-    return lengths
+def _word_follows(text: Bytes, starts: Ints) -> Flags:
+    """Where nan or inf stands, behind a sign or not."""
+    first = np.where(np.isin(text[starts], list(b"+-")), text[starts + 1], text[starts]) | 0x20
+    flags: Flags = np.isin(first, list(b"ni"))
+    return flags
 
 
-def _read_thousands(window: Bytes, lengths: Ints, values: Floats) -> None:
-    """Rows whose number stops at a comma that only groups its digits, one by one: they are few."""
-    rows = np.flatnonzero((lengths > 0) & (lengths < 4 + 1) & (window[np.arange(len(window)), np.minimum(lengths, WIDTH - 1)] == ord(",")))
-    for row in rows:
-        found = _THOUSANDS.match(window[row].tobytes())
+def _all_floats(text: Bytes, starts: Ints, stops: Ints) -> list[float]:
+    """The numbers between these offsets; ValueError if one of them is none."""
+    edges = np.zeros(len(text) + 1, np.int8)
+    edges[starts] += 1
+    edges[stops] -= 1
+    inside = np.cumsum(edges[:-1], dtype=np.int8).view(np.bool_)
+    pieces = np.where(inside, text, _BLANK).astype(np.uint8).tobytes().split()
+    if len(pieces) != len(starts):
+        raise ValueError("numbers that overlap")
+    return list(map(float, pieces))
+
+
+def _read_singly(text: Bytes, rows: Ints, starts: Ints, stops: Ints, values: Floats, good: Flags) -> None:
+    """One by one: something in this text only looks like a number, such as a date or a version."""
+    for row in rows.tolist():
+        found = _NUMBER.match(text[starts[row] : stops[row]].tobytes())
+        good[row] = found is not None
         if found:
-            values[row], lengths[row] = float(found[0].replace(b",", b"")), found.end()
+            values[row], stops[row] = float(found[0]), starts[row] + found.end()
 
 
-def _read_words(window: Bytes, lengths: Ints, values: Floats, found: Flags) -> None:
-    """nan and inf, behind a sign or not."""
-    signed = (_CLASSES[window[:, 0]] == _SIGN).astype(np.int64)
-    rows = np.arange(len(window))
-    word = np.stack([window[rows, signed + n] | 0x20 for n in range(3)], axis=1)
-    for text, value in ((b"nan", np.nan), (b"inf", np.inf)):
-        here = (word == np.frombuffer(text, np.uint8)).all(axis=1)
-        values[here] = np.where(window[here, 0] == ord("-"), -value, value)
-        lengths[here] = signed[here] + 3
-        found |= here
-    longer = found & np.isinf(values) & (window[rows, np.minimum(signed + 3, WIDTH - 1)] | 0x20 == ord("i"))
-    lengths[longer] = signed[longer] + len("infinity")
+def _read_thousands(text: Bytes, rows: Ints, starts: Ints, stops: Ints, values: Floats) -> None:
+    """Numbers that stop at a comma which may only group their digits; most have one such comma and no more."""
+    digits = text[stops[rows, None] + np.arange(1, 4)].astype(np.int64) - ord("0")
+    signed = np.isin(text[starts[rows]], list(b"+-"))
+    grouped = (stops[rows] - starts[rows] - signed <= 3) & ((digits >= 0) & (digits < 10)).all(axis=1)
+    rows, digits = rows[grouped], digits[grouped]
+    behind = text[stops[rows] + 4]
+    short = ~_DECIMAL[behind] & (behind != _COMMA)
+    low = digits @ np.array([100, 10, 1])
+    values[rows[short]] = (values[rows] * 1000 + np.copysign(low, values[rows]))[short]
+    stops[rows[short]] += 4
+    for row in rows[~short].tolist():
+        found = _THOUSANDS.match(text[starts[row] : starts[row] + len(PADDING)].tobytes())
+        if found:
+            values[row], stops[row] = float(found[0].replace(b",", b"")), starts[row] + found.end()
+
+
+def _read_words(text: Bytes, rows: Ints, starts: Ints, stops: Ints, values: Floats, good: Flags) -> None:
+    for row in rows.tolist():
+        piece = text[starts[row] : starts[row] + 10].tobytes().lower()
+        word = piece.lstrip(b"+-")
+        for spelling, value in _WORDS:
+            if word.startswith(spelling):
+                values[row] = -value if piece.startswith(b"-") else value
+                stops[row] = starts[row] + len(piece) - len(word) + len(spelling)
+                good[row] = True
+                break

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from datetime import date
 
 LONGEST_LINE = 32 * 1024
-MOST_PREFIXES = 12
+MOST_PREFIXES = 16
 
 # CSI and OSC sequences, raw or as they stand in JSON strings and notebooks.
 _ANSI = re.compile(
@@ -15,30 +15,40 @@ _ANSI = re.compile(
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\u200b\u2028\u2029\ufeff]")
 
 _STAMP = r"\d\d:\d\d:\d\d(?:[.,]\d{1,9})?"
+_LEVEL = r"(?:DEBUG|INFO|WARNING|WARN|ERROR|CRITICAL)"
 
-# One alternative a kind of prefix. A group's name up to its underscore says what it holds.
+# One alternative a kind of prefix. A group's name up to its underscore says what it holds. All repeats are bounded.
 _PREFIXES = (
-    r"(?:> ?)+(?=\S|\s{2})",  # a quoted ticket
-    r"[^|\n]{0,80}?\d{1,3}%\|[^|\n]*\|\s*[\w.?]+/[\w.?]+ \[[^\]\n]*\]",  # a progress bar with something glued to it
-    r"\[rank(?P<rank_torch>\d+)\]: ?",
-    r"\[(?:default|trainer|worker)(?P<local_elastic>\d+)\]: ?",
-    r"\[\d+,(?P<rank_mpi>\d+)\]<std(?:out|err)>: ?",
+    r"(?:> ?)+(?=\S|\s{2}|$)",  # a quoted ticket
+    r"(?:[^|\n:]{1,60}: {1,2})?\s{0,8}\d{1,3}%\|[^|\n]*\|\s*[\w.?]+/[\w.?]+ \[[^\]\n]*\]",  # a bar with something glued to it
+    r"\[rank(?P<rank_torch>\d{1,6})\]: ?",
+    r"\[(?:default|trainer|worker)(?P<local_elastic>\d{1,6})\]: ?",
+    r"\[[^\s,\]]{1,60},(?:mpirank:)?(?P<rank_mpi>\d{1,6})(?:,[^\s\]]{1,60})?\]<std(?:out|err)>: ?",
+    r"\[(?P<rank_plain>\d{1,5})\](?: \[\d{1,5}\])? ",
+    r"\[\d{1,5}/\d{1,5}\] ?",  # tmux
+    r"\[\d+/\w+/\d+ \(pid \d+\)\] ?",  # Metaflow
     r"\[pod/(?P<host_pod>[^\]/\s]+)/[^\]\s]+\] ?",
     r"\((?P<label_ray>[^()\n]{0,80}?\bpid=\d+)(?:, ip=(?P<host_ray>[\w.:-]+))?[^()\n]{0,40}\) ?",
-    r"(?P<label_compose>[a-z0-9][\w.-]*-\d+)\s+\| ?",
-    r"\[?(?P<host_nccl>[A-Za-z0-9][\w.-]*):(?P<pid_nccl>\d+):\d+\]? \[(?P<local_nccl>\d+)\] ?(?=NCCL|\S*\.cc)",
-    r"\[?(?P<host_local>[a-z][\w.-]*):(?P<local_host>\d{1,3})\]?: (?=\S)",
-    r"(?P<host_pdsh>[a-z][a-z0-9.-]*\d[a-z0-9.-]*): (?=\[|\s|Traceback|\d{4}-|[\w.]+(?:Error|Exception)\b)",
-    r"(?P<rank_slurm>\d{1,5}): (?!\d+:)",
-    rf"\[?(?P<day_iso>\d{{4}}[-/]\d\d[-/]\d\d)[T _](?P<clock_iso>{_STAMP})(?:Z|\s?[+-]\d\d:?\d\d)?\]?:?"
+    r"(?P<label_compose>[a-z0-9][\w.-]{0,60}[-_]\d{1,6})\s+\| ?",
+    r"\[?(?P<host_nccl>[A-Za-z0-9][\w.-]*):(?P<pid_nccl>\d+):\d+\]? \[(?P<local_nccl>\d{1,6})\] ?(?=NCCL|\S*\.cc)",
+    # A host and a local rank; not a source file and its line, nor a device.
+    r"\[?(?P<host_local>(?!(?:cuda|cpu|xla|xpu|npu|mps|hip|meta|[\w.-]*\.(?:py|cpp|cc|cu|h|hpp|c|rs|go)):)[a-z][\w.-]*)"
+    r":(?P<local_host>\d{1,3})\]?: ",
+    r"(?P<host_pdsh>[a-z][a-z0-9.-]{0,60}\d[a-z0-9.-]{0,60}): (?=\[|\s|Traceback|\d{4}-|[\w.]+(?:Error|Exception)\b)",
+    r" {0,3}(?P<rank_slurm>\d{1,5}): ",
+    rf"[^\s\d\[]?\[?(?P<day_iso>\d{{4}}[-/]\d\d[-/]\d\d)[T _](?P<clock_iso>{_STAMP})(?:Z|\s?[+-]\d\d:?\d\d)?[\]】]?:?"
     r"(?: std(?:out|err) [FP])? ?",
-    rf"\[?[EWIFC](?P<day_glog>\d{{3,4}}) (?P<clock_glog>{_STAMP})\s+(?:\d+\s+)?(?:[\w./<>-]+:\d+\] ?)?",
-    rf"(?:DEBUG|INFO|WARNING|ERROR|CRITICAL) (?P<day_vllm>\d\d-\d\d) (?P<clock_vllm>{_STAMP}) \[?[\w./-]+:\d+\] ?",
+    rf"\[(?P<level_optuna>[DIWEC]) (?P<day_optuna>\d{{4}}-\d\d-\d\d) (?P<clock_optuna>{_STAMP})\] ?",
+    rf"\[?(?P<day_us>\d\d/\d\d)/(?:\d\d){{1,2}} (?P<clock_us>{_STAMP})\]? ?",
+    rf"- (?:[\w.]{{1,80}} - )?(?P<level_python>{_LEVEL})(?: - [\w.]{{1,80}})? - ",
+    rf"\[?(?P<level_glog>[EWIFC])(?P<day_glog>\d{{3,4}}) (?P<clock_glog>{_STAMP})\s+(?:\d+\s+)?(?:[\w./<>-]+:\d+\] ?)?",
+    rf"(?P<level_vllm>{_LEVEL}) (?P<day_vllm>\d\d-\d\d) (?P<clock_vllm>{_STAMP}) \[?[\w./-]+:\d+\] ?",
     rf"\[(?P<clock_bare>{_STAMP})\] ?",
-    r"\[(?:DEBUG|INFO|WARNING|WARN|ERROR|CRITICAL)(?:\|[^\]\n]{0,80})?\] ?",
+    rf"\[(?P<level_bracket>{_LEVEL})(?:\|[^\]\n]{{0,80}})?\] ?",
     r"\[(?:PID|pid)[:=]? ?\d+\] ?",
-    r"\[(?:RANK|Rank|rank)[:= ] ?(?P<rank_level>\d+)\] ?",
+    r"\[(?:RANK|Rank|rank)[:= ] ?(?P<rank_level>\d{1,6})\] ?",
     r"\[(?=[a-z_]+\.)[\w.]+(?::\d+)?(?::\w+)?\] ?",  # a logger's name, or file.py:123:function
+    r"\[titan\] ?",
     r">> ?",
 )
 _PREFIX = re.compile("|".join(_PREFIXES))
@@ -46,13 +56,17 @@ _PREFIX = re.compile("|".join(_PREFIXES))
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One clean line. ``key`` tells the streams of one log apart: all that its prefixes say of the process."""
+    """One clean line. ``key`` tells the streams of one log apart: all that its prefixes say of the process.
+
+    ``logged`` is whether a logger put its level before it.
+    """
 
     text: str
     rank: int | None = None
     host: str | None = None
     time: float | None = None
     key: tuple[str, ...] = ()
+    logged: bool = False
 
     def with_text(self, text: str) -> "Line":
         """The same prefixes before another text."""
@@ -70,28 +84,29 @@ def decoded(raw: bytes) -> str:
 def read_lines(raw: bytes) -> list[Line]:
     """The clean lines in the bytes of one physical line: more than one where line ends are escaped in it."""
     text = decoded(raw)
-    if text.startswith("{"):
-        text, stamp = _unwrapped(text)
-        lines = [strip_prefixes(stamp + one) for one in text.splitlines()]
-    else:
-        lines = [strip_prefixes(text)]
+    lines = [strip_prefixes(text)]
+    if lines[0].text.startswith("{"):
+        before = text.removesuffix(lines[0].text)
+        lines = [strip_prefixes(before + one) for one in _unwrapped(lines[0].text)]
     return [piece for line in lines for piece in _unescaped(line)] or [Line("")]
 
 
-def _unwrapped(text: str) -> tuple[str, str]:
-    """The message of a line of JSON, as docker and structured loggers write it, and its time as a prefix."""
+def _unwrapped(text: str) -> list[str]:
+    """The message in a line of JSON, as docker and structured loggers write it, behind its time and rank as prefixes."""
     try:
         table = json.loads(text)
-    except ValueError:
-        return text, ""
+    except (ValueError, RecursionError):
+        return [text]
     message = next((table[key] for key in _MESSAGE_KEYS if isinstance(table.get(key), str)), None)
     if message is None:
-        return text, ""
-    stamp = next((table[key] for key in _TIME_KEYS if isinstance(table.get(key), str)), "")
-    return message, f"{stamp} " if stamp else ""
+        return [text]
+    stamp = next((table[key] + " " for key in _TIME_KEYS if isinstance(table.get(key), str)), "")
+    rank = next((f"[rank{table[key]}]: " for key in _RANK_KEYS if isinstance(table.get(key), int)), "")
+    return [stamp + rank + one for one in message.splitlines()]
 
 
 _MESSAGE_KEYS = ("log", "message", "msg", "text", "event", "textPayload")
+_RANK_KEYS = ("rank", "global_rank")
 _TIME_KEYS = ("time", "timestamp", "ts", "asctime", "@timestamp")
 
 
@@ -115,7 +130,7 @@ def strip_prefixes(text: str) -> Line:
         text = text[found.end() :]
     if not said:
         return Line(text)
-    return Line(text, _rank(said), _host(said), _time(said), _key(said))
+    return Line(text, _rank(said), _host(said), _time(said), _key(said), _first(said, "level") is not None)
 
 
 def _first(said: dict[str, str], kind: str) -> str | None:
@@ -134,7 +149,9 @@ def _host(said: dict[str, str]) -> str | None:
 
 def _key(said: dict[str, str]) -> tuple[str, ...]:
     return tuple(
-        f"{name}={value}" for name, value in sorted(said.items()) if not name.startswith(("day", "clock", "pid"))
+        f"{name}={value}"
+        for name, value in sorted(said.items())
+        if not name.startswith(("day", "clock", "pid", "level"))
     )
 
 

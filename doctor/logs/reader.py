@@ -1,21 +1,30 @@
 """One log read block by block: the records that the scan's hits stand in, and what else the log says on the way."""
 
 import re
+from collections import deque
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 
 from doctor.logs.block_lines import BlockLines
 from doctor.logs.index import Index
-from doctor.logs.marks import DONE, FACT, FRAMEWORK, LAUNCHER, MARK, PROGRESS, TRACEBACK
+from doctor.logs.marks import DONE, FACT, LAUNCHER, MARK, PROGRESS, TRACEBACK, WATCHDOG
 from doctor.logs.prefixes import Line
 from doctor.logs.records import Record
 from doctor.logs.run_facts import FactReader
+from doctor.logs.scan import scan_ahead
 from doctor.logs.source import Block
 from doctor.logs.tracebacks import read_traceback
+from doctor.logs.watchdog import WaitReader
 
-# Behind so many hits of one signature in one log, the rest is counted without being read.
+# Behind so many lines with hits of one signature in one log, the rest is counted without being read.
 MOST_READ = 20_000
+# So many of the last hits of progress are looked at; a line may name several losses.
+LAST_PROGRESS = 16
+OWN_STEPS = 2
+MANY_STEPS = 8
+# A program says what it is at the start of its log.
+HEAD = 128 * 1024
 # Logs up to this size are kept for a second pass.
 MOST_KEPT = 4 * 1024 * 1024
 
@@ -33,20 +42,34 @@ class Candidate:
 
 @dataclass(slots=True)
 class Progress:
-    """The last two lines on which training was seen to go on, and the last that said it is done; 0 where there is none."""
+    """The last lines on which training was seen to go on, with their ranks, and the last that said it is done (or 0)."""
 
-    before_last: int = 0
-    last: int = 0
+    lines: deque[tuple[int, int | None]] = field(default_factory=lambda: deque(maxlen=LAST_PROGRESS))
     done: int = 0
+
+    def resumed(self) -> int:
+        """The line behind which at most one step is seen."""
+        return max(self.done, self.lines[-2][0] if len(self.lines) > 1 else 0)
+
+    def survived(self, record: Record) -> bool:
+        """Whether the process of a record trained on behind it: it took two steps, or all together took many.
+
+        Other ranks may get a step or two further before they notice that one is gone.
+        """
+        last = max((raised.line for raised in record.chain), default=record.last_line)
+        later = [rank for number, rank in self.lines if number > last]
+        own = [rank for rank in later if record.rank in (None, rank)]
+        return self.done > last or len(own) >= OWN_STEPS or len(later) >= MANY_STEPS
 
 
 class LogReader:
     """Reads the blocks of one log in order.
 
-    ``unread`` counts the hits of each signature that were too many to look at; ``kept`` is the whole log if it is small.
+    ``unread`` counts the lines with hits of each signature that were too many to look at. ``kept`` is the whole log if it
+    is small.
     """
 
-    def __init__(self, path: str, index: Index, facts: FactReader) -> None:
+    def __init__(self, path: str, index: Index, facts: FactReader, waits: WaitReader) -> None:
         self.path = path
         self.lines = 0
         self.size = 0
@@ -55,85 +78,96 @@ class LogReader:
         self.kept = bytearray()
         self._index = index
         self._facts = facts
+        self._waits = waits
         self._rank, self._host = _place_in_path(path)
-        self._hits_seen: dict[str, int] = {}
+        self._lines_seen: dict[str, int] = {}
+        self._last_seen: dict[str, int] = {}
         self._tracebacks: dict[int, Record] = {}
-        self._first_framework = index.owners.index(FRAMEWORK)
 
     def read(self, blocks: Iterable[Block]) -> Iterator[Candidate]:
         """All candidates in the order of the log; a traceback comes with the block in which it starts."""
         ended = True
-        for block in blocks:
+        for block, hits in scan_ahead(self._index.scanner, blocks):
+            if not self.size:
+                self._facts.take_framework(block.data[:HEAD].decode("utf-8", "replace"), self.path)
             lines = BlockLines(block.data, self.lines + 1)
-            yield from self._candidates(block, lines)
+            yield from self._candidates(block, hits, lines)
             if self.size <= MOST_KEPT:
-                self.kept += block.data[: block.end]
-            self.lines = lines.number(block.end) - 1
-            self.size += block.end
+                self.kept += block.data[block.start : block.end]
+            self.lines += block.data.count(b"\n", block.start, block.end)
+            self.size += block.end - block.start
             self._tracebacks = {number: record for number, record in self._tracebacks.items() if number > self.lines}
             ended = block.data.endswith(b"\n", 0, block.end)
         self.lines += not ended
         if self.size > MOST_KEPT:
             self.kept = bytearray()
 
-    def _candidates(self, block: Block, lines: BlockLines) -> Iterator[Candidate]:
+    def _candidates(self, block: Block, hits: list[tuple[int, int]], lines: BlockLines) -> Iterator[Candidate]:
         """Hits behind the block's end count only if they stand in a traceback that starts before it."""
         known = frozenset(self._tracebacks)
-        found: dict[Record, set[str]] = {}
-        for owner, pattern, end in self._hits(block):
+        found: dict[tuple[Record, int], set[str]] = {}
+        for owner, end in self._hits_of(block, hits):
             number = lines.number(end - 1)
             record = self._tracebacks.get(number)
-            if number in known:
+            if number in known or (record is None and end > block.end) or not self._wanted(owner, number):
                 continue
-            if record is None and end <= block.end:
-                record = self._record(owner, pattern, end, number, lines)
+            record = record or self._record(owner, end, number, lines)
             if record is not None:
-                found.setdefault(record, set()).add(owner)
-        for record, owners in found.items():
+                at = 0 if record.chain else lines.piece(end)[0]  # equal pieces of a line are several records
+                found.setdefault((record, at), set()).add(owner)
+        for (record, _), owners in found.items():
             yield Candidate(record, frozenset(owner for owner in owners if not owner.startswith(MARK)))
 
-    def _hits(self, block: Block) -> Iterator[tuple[str, int, int]]:
-        """(owner, pattern, end) of the hits worth looking at: of progress only the last two, of a flood the first ones."""
-        hits, owners = self._index.scanner.hits(block.data), self._index.owners
-        backwards = range(len(hits) - 1, -1, -1)
-        progress = list(islice((n for n in backwards if owners[hits[n][0]] == PROGRESS and hits[n][1] <= block.end), 2))
+    def _hits_of(self, block: Block, hits: list[tuple[int, int]]) -> Iterator[tuple[str, int]]:
+        """(owner, end) of the hits that no earlier block had; of progress only the last."""
+        owners = self._index.owners
+        backwards = (n for n in range(len(hits) - 1, -1, -1) if owners[hits[n][0]] == PROGRESS)
+        progress = list(islice((n for n in backwards if block.start < hits[n][1] <= block.end), LAST_PROGRESS))
         for n, (pattern, end) in enumerate(hits):
-            owner = owners[pattern]
-            if n in progress if owner == PROGRESS else self._wanted(owner):
-                yield owner, pattern, end
+            if end > block.start and (owners[pattern] != PROGRESS or n in progress):
+                yield owners[pattern], end
 
-    def _wanted(self, owner: str) -> bool:
-        seen = self._hits_seen[owner] = self._hits_seen.get(owner, 0) + 1
-        if seen > MOST_READ:
-            self.unread[owner] = self.unread.get(owner, 0) + 1
-        return seen <= MOST_READ
+    def _wanted(self, owner: str, number: int) -> bool:
+        """Whether a hit is to be looked at; of a flood only the first lines are, and the others counted."""
+        if self._last_seen.get(owner) != number:
+            self._last_seen[owner] = number
+            self._lines_seen[owner] = self._lines_seen.get(owner, 0) + 1
+            if self._lines_seen[owner] > MOST_READ:
+                self.unread[owner] = self.unread.get(owner, 0) + 1
+        return self._lines_seen[owner] <= MOST_READ
 
-    def _record(self, owner: str, pattern: int, end: int, number: int, lines: BlockLines) -> Record | None:
+    def _record(self, owner: str, end: int, number: int, lines: BlockLines) -> Record | None:
         """The record of a hit outside any traceback that is known; None for marks, which are only noted."""
         if owner == TRACEBACK:
             return self._traceback(lines, end)
-        if owner == FRAMEWORK:
-            self._facts.take_framework(pattern - self._first_framework, self.path, number)
-        elif owner == FACT:
+        if owner == FACT:
             self._facts.take(lines.around(end), self.path, number, lines.behind(end))
         elif owner == LAUNCHER:
             self._facts.take_failure(self.path, number, lines.behind(end))
+        elif owner == WATCHDOG:
+            self._waits.take(lines.around(end), self._rank)
         elif owner == DONE:
             self.progress.done = number
         elif owner == PROGRESS:
-            self.progress.before_last, self.progress.last = self.progress.last, number
-        else:
-            return self._placed(lines.around(end), number)
+            self._progress(lines.around(end), number)
+        elif not owner.startswith(MARK):
+            return self.placed(lines.around(end), number, number)
         return None
 
-    def _placed(self, line: Line, number: int) -> Record:
+    def _progress(self, line: Line, number: int) -> None:
+        if not self.progress.lines or self.progress.lines[-1][0] < number:
+            self.progress.lines.append((number, self.placed(line, number, number).rank))
+
+    def placed(self, line: Line, first: int, last: int) -> Record:
+        """A line as a record, with the rank and host of the log's path where its own prefixes tell none."""
         rank = self._rank if line.rank is None else line.rank
-        return Record(self.path, number, number, line.text, rank, line.host or self._host, line.time)
+        return Record(self.path, first, last, line.text, rank, line.host or self._host, line.time)
 
     def _traceback(self, lines: BlockLines, end: int) -> Record | None:
         found = read_traceback(lines.following(end))
         if found is None:
             return None
+        self._facts.take_frames((frame for raised in found.chain for frame in raised.frames), self.path)
         header = next(lines.following(end))[1]
         text = "\n".join(raised.text for raised in found.chain)
         rank = self._rank if header.rank is None else header.rank

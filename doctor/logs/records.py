@@ -13,6 +13,12 @@ class Frame:
     function: str
     source: str = ""
 
+    @property
+    def package(self) -> str:
+        """The installed package that the frame is in, or "your own code"."""
+        found = re.search(r"(?:site|dist)-packages/(\w+)", self.path)
+        return found[1] if found else "your own code"
+
     def __str__(self) -> str:
         return f"{self.path}:{self.line} in {self.function}: {self.source}"
 
@@ -48,9 +54,10 @@ def advises(text: str) -> bool:
 
 _ADVICE = re.compile(
     r"might be caused by|may be caused by|most likely (?:caused by|due to)|can be caused by|potential root causes?|"
-    r"possible (?:causes|reasons)|consider (?:setting|passing|using|reducing)|\btips?:|\bhint:|"
+    r"possible (?:causes|reasons)|if you (?:see|get|run into|encounter|hit)\b|consider (?:setting|passing|using|reducing)|"
+    r"\btips?:|\bhint:|"
     r"For debugging consider passing CUDA_LAUNCH_BLOCKING|Compile with .?TORCH_USE_CUDA_DSA|HYDRA_FULL_ERROR|"
-    r"To enable traceback see|\(1\).*\(2\).*\(3\)",
+    r"To enable traceback see|\(1\).{1,300}\(2\).{1,300}\(3\)",
     re.IGNORECASE,
 )
 
@@ -60,7 +67,8 @@ _SOURCE = re.compile(
 )
 _SAMPLE = re.compile(
     r"[\"'](?:text|content|prompt|prompts|completion|completions|messages|instruction|question|answer|response|chosen|rejected|"
-    r"conversations)[\"']\s*:\s*(?:\[|[\"'])"
+    r"conversations)[\"']\s*:\s*(?:\[|[\"'])|"
+    r"^\W{0,4}(?i:prompt|completion|question|answer|instruction|response|chosen|rejected|user|assistant|human)(?: \d+)?\W{0,4}: "
 )
 
 

@@ -2,11 +2,13 @@
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from itertools import islice
 
 from doctor.facts import Fact, Facts, Value
 from doctor.logs.prefixes import Line
+from doctor.logs.records import Frame
+from doctor.settings import MODEL_KEYS, derived, flattened
 
 MOST_CONFIG_LINES = 1500
 
@@ -23,8 +25,20 @@ _NAMES = (
     r"unsloth|nccl|xformers|triton|numpy|tokenizers|llamafactory|llama-factory|ms[_-]swift|megatron-core|lightning|"
     r"safetensors|cuda"
 )
-_VERSION = rf"""\b(?P<package>{_NAMES})[`'"]?(?:==|(?: version)?[`'"]?\s*[:=]\s*[`'"]?| version )v?(?P<version>\d+\.\d+[\w.+-]*)"""
-_NO_VERSION = re.compile(r"requires?\b|but you have|incompatible|install|deprecat|since|minimum|at least|[<>]=?")
+_VERSION = (
+    rf"""\b(?P<package>{_NAMES})[`'"]?(?P<word>[ _](?:info: )?version)?(?: \(GPU\?\))?[`'"]?"""
+    r"""(?P<sign>==|\s*[:=]\s*[`'"]?)?\s{0,40}v?(?P<version>\d+\.\d+[\w.+-]*)"""
+)
+_THREE_PARTS = re.compile(r"\d+\.\d+\.\d+|20\d\d\.\d+")
+_INSTALLED = re.compile(rf"(?P<package>{_NAMES})-(?P<version>\d+\.\d+[\w.+]*)", re.IGNORECASE)
+_PIP = "Successfully installed "
+# Lines on versions that somebody else wants, had or was built for.
+_NO_VERSION = re.compile(
+    r"requires?\b|but you have|incompatible|install|deprecat|since|minimum|at least|[<>]=?|built |compiled |"
+    r"(?:up|down)grade|needs?\b|support|compatible|expect|recommend|please|\bpin\b|older|newer|before|prior|"
+    r"removed in|added in|CUDA Toolkit",
+    re.IGNORECASE,
+)
 
 _FRAMEWORKS = {
     "axolotl": r"\[axolotl\.\w+|axolotl/cli/\w+\.py",
@@ -39,18 +53,30 @@ _FRAMEWORKS = {
     "trl": r"/trl/trainer/\w+\.py",
     "transformers": r"/transformers/trainer\.py",
 }
+# Source files by which a traceback shows how the model is spread over the ranks.
+_STRATEGIES = {
+    "deepspeed-zero3": r"deepspeed/runtime/zero/(?:stage3|partition_parameters|parameter_offload)",
+    "fsdp2": r"torch/distributed/(?:_composable/fsdp|fsdp/_fully_shard)/",
+    "fsdp": r"torch/distributed/fsdp/",
+    "ddp": r"torch/nn/parallel/distributed\.py",
+}
+_DISTRIBUTED = r"Distributed environment: (?:DistributedType\.)?(?P<distributed>MULTI_\w+|FSDP)"
 _SETTING = r"""\b{keys}['"]?\s*[:=]\s*['"]?[\w/.-]"""
 _SETTING_LINE = r"""\W{{0,24}}(?P<key>{keys})['"]?\s*[:=]\s*['"]?(?P<value>[\w/.:@+-]+)['"]?\s*,?$"""
-_WORLD = r"\b(?:world[_ ]size|[Nn]um[_ ]processes)['\"]?\s*[:=]\s*(?P<world>\d+)\b"
-_DEVICE = r"\b(?P<device>NVIDIA (?:[AHBL]\d{2,3}|GeForce|RTX|Tesla|GH200)[\w -]{0,24}?)(?=[,;:|\"'\])]|\s{2}|$)"
+_SETTING_INLINE = r"""['"](?P<key>{keys})['"]\s*:\s*['"]?(?P<value>[\w/.:@+-]+)['"]?(?=[,}}\s]|$)"""
+_WORLD = r"\b(?:[Ww]orld[_ ][Ss]ize|WORLD_SIZE|[Nn]um[_ ]processes)['\"]?\s*[:=]\s*['\"]?(?P<world>\d{1,6})\b"
+_DEVICE = (
+    r"\b(?P<device>NVIDIA (?:[AHBL]\d{2,3}|GeForce|RTX|Tesla|GH200)[\w -]{0,24}?)(?=[,;:|\"'\])]|\.\s| \(|\s{2}|$)"
+)
 
 # The lines of torchrun's failure block: `  rank      : 1 (local_rank: 1)`.
 _FIELD = re.compile(r"\s*(time|host|rank|exitcode)\s+:\s+(-?[\w.:-]+)")
 _FAILURE_KEYS = ("time", "host", "rank", "exitcode")
 
-# Keys that say which model it is, in the order of trust.
-_MODEL_KEYS = ("base_model", "model_name_or_path", "_name_or_path")
-
+# Only reentrant checkpointing has a backward of its own in the stack.
+_SHOWN_BY_FRAMES: tuple[tuple[str, str, Value], ...] = (
+    (r"torch/utils/checkpoint\.py:\d+ in backward", "config.gradient_checkpointing_kwargs.use_reentrant", True),
+)
 
 def fact_patterns(keys: Iterable[str]) -> tuple[str, ...]:
     """Scan patterns for lines that may hold a fact; ``keys`` are the leaf names of the settings that signatures ask for."""
@@ -58,19 +84,16 @@ def fact_patterns(keys: Iterable[str]) -> tuple[str, ...]:
     return (
         f"(?i){_VERSION}",
         _WORLD,
+        _PIP,
+        _DISTRIBUTED,
         r"\bNVIDIA (?:[AHBL]\d{2,3}|GeForce|RTX|Tesla|GH200)",
         _SETTING.format(keys=names),
         r"\bconfig:\s*\n?\{?",
     )
 
 
-def framework_patterns() -> tuple[str, ...]:
-    """Scan patterns of which each names a framework."""
-    return tuple(_FRAMEWORKS.values())
-
-
 def _alternatives(keys: Iterable[str]) -> str:
-    leaves = {key.rsplit(".", 1)[-1] for key in keys} | {"model_type", *_MODEL_KEYS}
+    leaves = {key.rsplit(".", 1)[-1] for key in keys} | {"model_type", *MODEL_KEYS}
     return f"(?:{'|'.join(sorted(map(re.escape, leaves)))})"
 
 
@@ -81,29 +104,38 @@ class FactReader:
         self._keys = tuple(keys)
         self._by_leaf = {key.rsplit(".", 1)[-1]: key for key in reversed(self._keys)}
         self._line = re.compile(_SETTING_LINE.format(keys=_alternatives(self._keys)))
+        self._inline = re.compile(_SETTING_INLINE.format(keys=_alternatives(self._keys)))
         self._loose: dict[str, Fact] = {}
         self._resolved: dict[str, Fact] = {}
         self._failure: dict[str, Fact] = {}
 
-    def take_framework(self, number: int, path: str, line: int) -> None:
-        """Pattern ``number`` of framework_patterns was found."""
-        self._add("framework", list(_FRAMEWORKS)[number], path, line)
+    def take_frames(self, frames: Iterable[Frame], path: str) -> None:
+        """The stack of a traceback: the framework that it runs through, and what it shows of the settings."""
+        stack = "\n".join(map(str, frames))
+        self.take_framework(stack, path)
+        for pattern, key, value in _SHOWN_BY_FRAMES:
+            if re.search(pattern, stack):
+                self._add(key, value, path, 0)
+
+    def take_framework(self, text: str, path: str) -> None:
+        """The start of a log, or the frames of a traceback: the first framework and strategy that they name count."""
+        for key, patterns in (("framework", _FRAMEWORKS), ("strategy", _STRATEGIES)):
+            if key not in self._loose:
+                name = next((name for name, pattern in patterns.items() if re.search(pattern, text)), None)
+                if name is not None:
+                    self._add(key, name, path, 0)
 
     def take(self, line: Line, path: str, number: int, following: Iterator[tuple[int, Line]]) -> None:
         """A line that a pattern of fact_patterns was found in, and the lines behind it."""
         if line.text.rstrip().endswith(("config:", "config: {", "config:{")):
             self._take_config(line, path, number, following)
             return
-        for found in re.finditer(_VERSION, line.text, re.IGNORECASE):
-            if not _NO_VERSION.search(line.text):
-                name = found["package"].lower()
-                self._add(f"version.{PACKAGES.get(name, name)}", found["version"].rstrip(".,"), path, number)
-        for pattern, key in ((_WORLD, "world_size"), (_DEVICE, "device")):
-            value = re.search(pattern, line.text)
-            if value:
-                self._add(key, int(value[1]) if key == "world_size" else value[1].strip(), path, number)
-        setting = self._line.match(line.text)
-        if setting:
+        for package, version in _versions(line.text):
+            self._add(f"version.{package}", version, path, number)
+        for key, value in _singles(line.text):
+            self._add(key, value, path, number)
+        whole = self._line.match(line.text)
+        for setting in [whole] if whole else self._inline.finditer(line.text):
             self._setting(setting["key"], setting["value"], path, number)
 
     def take_failure(self, path: str, number: int, following: Iterator[tuple[int, Line]]) -> None:
@@ -118,9 +150,16 @@ class FactReader:
     def facts(self) -> Facts:
         """All that is known; with a resolved configuration, settings that it lacks are known to be unset."""
         facts = self._loose | self._failure | self._resolved
+        if "config.world_size" in self._resolved:
+            facts["world_size"] = self._resolved["config.world_size"]
         if self._resolved:
             facts = {f"config.{key}": Fact(None) for key in self._keys} | facts
-        return facts | _derived(facts)
+        if any(f"config.{key}" in self._resolved for key in MODEL_KEYS):
+            facts["config_format"] = Fact("axolotl")
+        found = derived(facts)
+        if "strategy" in found and found["strategy"].value is None:
+            del found["strategy"]  # what the log shows of it is better than that no setting asks for one
+        return facts | found
 
     def _add(self, key: str, value: Value, path: str, line: int) -> None:
         self._loose.setdefault(key, Fact(value, path, line))
@@ -129,34 +168,53 @@ class FactReader:
         self._add(f"config.{self._by_leaf.get(leaf, leaf)}", _scalar(text), path, line)
 
     def _take_config(self, line: Line, path: str, number: int, following: Iterator[tuple[int, Line]]) -> None:
-        body = "{" if line.text.endswith("{") else ""
-        for _, one in islice(following, MOST_CONFIG_LINES):
-            if one.key != line.key:
-                continue
-            body += one.text + "\n"
-            if one.text in ("}", "},"):
-                break
-        for key, value in _flattened(_json(body)):
+        for key, value in _read_config(line, following):
             self._resolved.setdefault(f"config.{key}", Fact(value, path, number))
 
 
-def _json(text: str) -> Mapping[str, object]:
+def _versions(text: str) -> Iterator[tuple[str, str]]:
+    """(distribution, version) of what a line says is installed."""
+    wanted_elsewhere = _NO_VERSION.search(text)
+    found = _INSTALLED.finditer(text) if text.startswith(_PIP) else re.finditer(_VERSION, text, re.IGNORECASE)
+    for one in found if text.startswith(_PIP) or not wanted_elsewhere else ():
+        said = one.groupdict()
+        if text.startswith(_PIP) or said["word"] or said["sign"] or _THREE_PARTS.match(one["version"]):
+            name = one["package"].lower()
+            yield PACKAGES.get(name, name), one["version"].rstrip(".,")
+
+
+def _singles(text: str) -> Iterator[tuple[str, Value]]:
+    """Facts of which a line tells one."""
+    world, device, distributed = (re.search(pattern, text) for pattern in (_WORLD, _DEVICE, _DISTRIBUTED))
+    if world and not text[: world.start()].endswith("parallel "):
+        yield "world_size", int(world["world"])
+    if device:
+        yield "device", device["device"].strip()
+    if distributed:
+        yield "strategy", "fsdp" if distributed["distributed"] == "FSDP" else "ddp"
+
+
+def _read_config(line: Line, following: Iterator[tuple[int, Line]]) -> list[tuple[str, Value]]:
+    """The settings of a configuration that is printed as JSON behind a line: of the stream that its first line is of."""
+    body, key = ("{" if line.text.endswith("{") else ""), line.key
+    for n, (_, one) in enumerate(islice(following, MOST_CONFIG_LINES)):
+        if n == 0 and not one.key and one.text.startswith(("{", " ")):
+            key = ()  # a logger puts its prefix before the first line only
+        if one.key == key:
+            body += one.text + "\n"
+            if one.text.strip(" ,") == "}" and (settings := _settings(body.strip().rstrip(","))):
+                return settings
+    return []
+
+
+def _settings(text: str) -> list[tuple[str, Value]]:
+    """The settings in a JSON object, an empty list as unset; none if it is not one, or not yet whole."""
     try:
         table = json.loads(text)
-    except ValueError:
-        return {}
-    return table if isinstance(table, dict) else {}
-
-
-def _flattened(table: Mapping[str, object], prefix: str = "") -> Iterator[tuple[str, Value]]:
-    """Dotted keys and scalars; a list of scalars counts as its text."""
-    for key, value in table.items():
-        if isinstance(value, dict):
-            yield from _flattened(value, f"{prefix}{key}.")
-        elif value is None or isinstance(value, (str, int, float, bool)):
-            yield f"{prefix}{key}", value
-        else:
-            yield f"{prefix}{key}", json.dumps(value)
+        settings = flattened(table) if isinstance(table, dict) else ()
+        return [(key, None if value == "[]" else value) for key, value in settings]
+    except (ValueError, RecursionError):
+        return []
 
 
 def _scalar(text: str) -> Value:
@@ -167,30 +225,3 @@ def _scalar(text: str) -> Value:
         return int(text)
     except ValueError:
         return text
-
-
-def _derived(facts: Facts) -> dict[str, Fact]:
-    """Facts that follow from settings: the model, its type, and the strategy."""
-    found: dict[str, Fact] = {}
-    for source in (f"config.{key}" for key in _MODEL_KEYS):
-        if source in facts and facts[source].value:
-            found.setdefault("model.name", facts[source])
-    for source in ("config.model_type", "config.model_config_type"):
-        if source in facts and facts[source].value:
-            found["model.type"] = facts[source]
-    strategy = _strategy(facts)
-    return found | ({"strategy": strategy} if strategy else {})
-
-
-def _strategy(facts: Facts) -> Fact | None:
-    def value(key: str) -> Value:
-        return facts[key].value if key in facts else None
-
-    deepspeed, stage = str(value("config.deepspeed") or ""), value("config.zero_optimization.stage")
-    named = re.search(r"zero[_-]?([123])", deepspeed)
-    if named or stage:
-        return Fact(f"deepspeed-zero{named[1] if named else stage}")
-    if value("config.fsdp") or value("config.fsdp_config.fsdp_version") or value("config.fsdp_version"):
-        version = value("config.fsdp_version") or value("config.fsdp_config.fsdp_version")
-        return Fact("fsdp2" if version == 2 else "fsdp")
-    return None

@@ -1,11 +1,19 @@
 """The multi-pattern scan: every pattern of every signature in one Hyperscan database, blocks in, hits out."""
 
+import os
 import re
-from collections.abc import Container, Sequence
+import threading
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 
 import hyperscan
 
 from doctor.errors import SignatureError
+from doctor.logs.source import Block
+
+# Hyperscan lets go of the interpreter while it scans.
+THREADS = min(4, os.cpu_count() or 1)
 
 # Named groups, anchors and what may follow the last literal: Hyperscan needs none of it to find the line.
 _NAMED = re.compile(r"\(\?P<\w+>")
@@ -21,18 +29,27 @@ _LETTER = re.compile(r"(?<!\\)[A-Za-z_]")
 LEAST_LETTERS = 16
 
 
+# In no squeezed text: what a database without patterns holds instead, as Hyperscan makes no empty one.
+NOWHERE = r"\x00\x00no pattern"
+
+
 class Scanner:
-    """A compiled database with its scratch space: not for two threads at once."""
+    """A compiled database. Threads may scan at the same time: each has scratch space of its own."""
 
     def __init__(self, database: hyperscan.Database) -> None:
         self._database = database
         database.scratch = hyperscan.Scratch(database)
+        self._own = threading.local()
 
     def hits(self, data: bytes) -> list[tuple[int, int]]:
         """(pattern number, end offset) of every match, in the order of their ends."""
         found: list[tuple[int, int]] = []
         append = found.append
-        self._database.scan(data, lambda number, start, end, flags, context: append((number, end)))
+        if not hasattr(self._own, "scratch"):
+            self._own.scratch = hyperscan.Scratch(self._database)
+        self._database.scan(
+            data, lambda number, start, end, flags, context: append((number, end)), scratch=self._own.scratch
+        )
         return found
 
     def dump(self) -> bytes:
@@ -45,17 +62,28 @@ def load(dumped: bytes) -> Scanner:
     return Scanner(hyperscan.loadb(dumped, hyperscan.HS_MODE_BLOCK))
 
 
-def compile_patterns(patterns: Sequence[str], names: Sequence[str], single: Container[int] = ()) -> Scanner:
-    """One database for all patterns, those numbered in ``single`` reported once a scan.
-
-    Raises SignatureError with the name of the pattern that can't be scanned for.
-    """
+def compile_patterns(patterns: Sequence[str], names: Sequence[str]) -> Scanner:
+    """One database for all patterns; SignatureError names the one that can't be scanned for."""
     expressions = [widened(pattern).encode() for pattern in patterns]
     flags = [_flags(expression, name) for expression, name in zip(expressions, names, strict=True)]
-    flags = [flag | (hyperscan.HS_FLAG_SINGLEMATCH if n in single else 0) for n, flag in enumerate(flags)]
+    if not expressions:
+        return compile_patterns([NOWHERE], ["none"])
     database = hyperscan.Database(mode=hyperscan.HS_MODE_BLOCK)
     database.compile(expressions=expressions, ids=list(range(len(expressions))), flags=flags)
     return Scanner(database)
+
+
+def scan_ahead(scanner: Scanner, blocks: Iterable[Block]) -> Iterator[tuple[Block, list[tuple[int, int]]]]:
+    """Blocks with their hits, in order; while one is looked at, the next are read and scanned by other threads."""
+    ahead: deque[tuple[Block, Future[list[tuple[int, int]]]]] = deque()
+    with ThreadPoolExecutor(THREADS) as pool:
+        for block in blocks:
+            ahead.append((block, pool.submit(scanner.hits, block.data)))
+            if len(ahead) > THREADS:
+                first, hits = ahead.popleft()
+                yield first, hits.result()
+        for first, hits in ahead:
+            yield first, hits.result()
 
 
 def widened(pattern: str) -> str:

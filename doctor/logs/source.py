@@ -14,14 +14,22 @@ from dataclasses import dataclass
 from io import BufferedReader, RawIOBase
 from itertools import chain
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import TYPE_CHECKING, BinaryIO, NoReturn, cast
 
 from doctor.errors import LogError
 
+if TYPE_CHECKING:
+    import zstandard
+
 BLOCK = 4 * 1024 * 1024
 OVERLAP = 256 * 1024
+# What comes again in front of a block that starts in the middle of a line.
+CONTEXT = 16 * 1024
 STDIN = "-"
 SNIFF = 4096
+LONGEST_MAGIC = 6
+# So little of a zstandard stream is unpacked at once that no frame can claim much memory.
+ZSTD_PIECE = 1024
 
 LOG_SUFFIXES = frozenset({".log", ".out", ".err", ".txt", ".stdout", ".stderr", ".logs", ".jsonl"})
 PACKED_SUFFIXES = frozenset({".gz", ".xz", ".bz2", ".zst"})
@@ -41,39 +49,55 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """A piece of a log. Matches that end before ``end`` belong to this block; the bytes behind it come again in the next."""
+    """A piece of a log. Matches that end behind ``start`` and not behind ``end`` belong to this block.
+
+    The bytes behind ``end`` come again in the next. Those before ``start`` came before: the start of a line that was cut.
+    """
 
     data: bytes
     end: int
+    start: int = 0
 
 
 def find_sources(paths: list[str]) -> list[Source]:
     """The logs that these arguments name, in order and each once; LogError if one names nothing."""
-    sources = [source for path in paths for source in _expand(path)]
-    return list({source.path: source for source in sources}.values())
+    found: dict[str, Source] = {}
+    for source in chain.from_iterable(map(_expand, paths)):
+        found.setdefault(_identity(source.path), source)
+    return list(found.values())
+
+
+def _identity(path: str) -> str:
+    """Equal for all names and links of one file: a folder of logs may hold a link to the latest."""
+    return path if path == STDIN else os.path.realpath(path)
 
 
 def _expand(path: str) -> list[Source]:
     if path == STDIN:
         return [Source(STDIN, None)]
-    if os.path.isdir(path):
-        return _in_folder(path)
-    if os.path.exists(path):
-        return [_file(path)]
-    found = sorted(name for name in glob.glob(path, recursive=True) if os.path.isfile(name))
+    try:
+        status = os.stat(path)
+    except PermissionError as fault:
+        _refuse(fault)
+    except (OSError, ValueError):  # no such file, or a glob, or nothing that can be a path
+        return _matching(path)
+    return _in_folder(path) if stat.S_ISDIR(status.st_mode) else [_file(path, status)]
+
+
+def _matching(pattern: str) -> list[Source]:
+    found = sorted(name for name in glob.glob(pattern, recursive=True) if os.path.isfile(name))
     if not found:
-        raise LogError(f"{path}: no such file or folder; give a log file, a folder of logs, or - for standard input")
-    return [_file(name) for name in found]
+        raise LogError(f"{pattern}: no such file or folder; give a log file, a folder of logs, or - for standard input")
+    return [_file(name, os.stat(name)) for name in found]
 
 
-def _file(path: str) -> Source:
-    status = os.stat(path)
+def _file(path: str, status: os.stat_result) -> Source:
     return Source(path, status.st_size if stat.S_ISREG(status.st_mode) else None)
 
 
 def _in_folder(folder: str) -> list[Source]:
     found = [
-        Source(path, os.path.getsize(path))
+        _file(path, os.stat(path))
         for root, folders, names in os.walk(folder, onerror=_refuse)
         for path in _sorted_logs(root, folders, names)
     ]
@@ -87,11 +111,11 @@ def _in_folder(folder: str) -> list[Source]:
 def _sorted_logs(root: str, folders: list[str], names: list[str]) -> list[str]:
     folders[:] = sorted(name for name in folders if not name.startswith("."))
     paths = (os.path.join(root, name) for name in sorted(names))
-    return [path for path in paths if _looks_like_log(path)]
+    return [path for path in paths if _looks_like_log(path) and not _is_binary(path)]
 
 
-def _refuse(fault: OSError) -> None:
-    raise LogError(f"{fault.filename}: {fault.strerror}; check the folder's permissions")
+def _refuse(fault: OSError) -> NoReturn:
+    raise LogError(f"{fault.filename}: {fault.strerror}; check the permissions of the file and its folders")
 
 
 def _looks_like_log(path: str) -> bool:
@@ -101,6 +125,16 @@ def _looks_like_log(path: str) -> bool:
     if name.suffix in PACKED_SUFFIXES:
         name = name.with_suffix("")
     return name.suffix in LOG_SUFFIXES or (not name.suffix and name.name.startswith(LOG_NAMES))
+
+
+def _is_binary(path: str) -> bool:
+    """Whether a file holds zero bytes, as programs and arrays do. Zeros at the start are a log that was truncated in place."""
+    try:
+        with open(path, "rb") as file:
+            head = file.read(SNIFF).lstrip(b"\0")
+    except OSError:
+        return False  # reading it will say why
+    return b"\0" in head and _utf16(head) is None and not head.startswith(_MAGIC)
 
 
 def blocks(source: Source, on_read: Callable[[int], None]) -> Iterator[Block]:
@@ -135,12 +169,22 @@ class _Counted(RawIOBase):
         self._raw = raw
         self._left = size
         self._on_read = on_read
+        self._started = False
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: object) -> int:
+        """What there is; at the start enough to tell a packed stream by, as a pipe may come in single bytes."""
         view = memoryview(cast(bytearray, buffer))
+        count = more = self._some(view)
+        while more and not self._started and count < LONGEST_MAGIC:
+            more = self._some(view[count:])
+            count += more
+        self._started = True
+        return count
+
+    def _some(self, view: memoryview) -> int:
         if self._left is not None:
             view = view[: self._left]
         count = cast(RawIOBase, self._raw).readinto(view) or 0
@@ -150,19 +194,57 @@ class _Counted(RawIOBase):
         return count
 
 
-def _unpacked(raw: RawIOBase) -> BinaryIO:
-    stream = BufferedReader(raw, SNIFF)
-    head = stream.peek(SNIFF)[:6]
-    if head.startswith(b"\x1f\x8b"):
-        return cast(BinaryIO, gzip.GzipFile(fileobj=stream))
-    if head.startswith(b"\xfd7zXZ\x00"):
-        return cast(BinaryIO, lzma.LZMAFile(stream))
-    if head.startswith(b"BZh"):
-        return cast(BinaryIO, bz2.BZ2File(stream))
-    if head.startswith(b"\x28\xb5\x2f\xfd"):
+class _Zstandard(RawIOBase):
+    """Zstandard frames, unpacked. The library's own reader takes a stream that was cut for a whole one."""
+
+    def __init__(self, packed: BinaryIO) -> None:
+        self._packed = packed
+        self._frame: zstandard.ZstdDecompressionObj | None = None
+        self._ready = b""
+        self._waiting = b""
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: object) -> int:
+        view = memoryview(cast(bytearray, buffer))
+        while not self._ready and self._more():
+            pass
+        count = min(len(view), len(self._ready))
+        view[:count], self._ready = self._ready[:count], self._ready[count:]
+        return count
+
+    def _more(self) -> bool:
+        """Unpack the next piece; False at the end of the stream, EOFError if that is in the middle of a frame."""
         import zstandard
 
-        return cast(BinaryIO, zstandard.ZstdDecompressor().stream_reader(stream, read_across_frames=True))
+        piece = self._waiting or self._packed.read(ZSTD_PIECE)
+        if not piece and self._frame is not None:
+            raise EOFError("the stream ends in the middle of a frame")
+        if piece:
+            self._frame = self._frame or zstandard.ZstdDecompressor().decompressobj()
+            self._ready = self._frame.decompress(piece)
+            self._waiting = self._frame.unused_data if self._frame.eof else b""
+            self._frame = None if self._frame.eof else self._frame
+        return bool(piece)
+
+
+_GZIP, _XZ, _BZIP2, _ZSTD = b"\x1f\x8b", b"\xfd7zXZ\x00", b"BZh", b"\x28\xb5\x2f\xfd"
+_ZSTD_SKIPPABLE = tuple(bytes([0x50 + n]) + b"\x2a\x4d\x18" for n in range(16))
+_MAGIC = (_GZIP, _XZ, _BZIP2, _ZSTD, *_ZSTD_SKIPPABLE)
+
+
+def _unpacked(raw: RawIOBase) -> BinaryIO:
+    stream = BufferedReader(raw, SNIFF)
+    head = stream.peek(SNIFF)[:LONGEST_MAGIC]
+    if head.startswith(_GZIP):
+        return cast(BinaryIO, gzip.GzipFile(fileobj=stream))
+    if head.startswith(_XZ):
+        return cast(BinaryIO, lzma.LZMAFile(stream))
+    if head.startswith(_BZIP2):
+        return cast(BinaryIO, bz2.BZ2File(stream))
+    if head.startswith((_ZSTD, *_ZSTD_SKIPPABLE)):
+        return cast(BinaryIO, BufferedReader(_Zstandard(stream)))
     return stream
 
 
@@ -184,20 +266,23 @@ def _utf16(head: bytes) -> str | None:
     if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         return "utf-16"
     odd, even = head[1::2], head[::2]
-    if len(odd) >= 4 and odd.count(0) > len(odd) * 3 // 4 > even.count(0):
-        return "utf-16-le"
+    for encoding, high, low in (("utf-16-le", odd, even), ("utf-16-be", even, odd)):
+        if len(high) >= 4 and high.count(0) > len(high) * 3 // 4 > low.count(0):
+            return encoding
     return None
 
 
 def _cut(chunks: Iterator[bytes]) -> Iterator[Block]:
     """Blocks that overlap by OVERLAP bytes, cut behind a line end where one is in reach."""
-    kept = b""
+    kept, start = b"", 0
     for chunk in chunks:
         data = kept + chunk
-        reach = max(len(data) - OVERLAP, 0)
-        end = data.rfind(b"\n", 0, reach) + 1 or reach
-        if end:
-            yield Block(data, end)
-        kept = data[end:]
-    if kept:
-        yield Block(kept, len(kept))
+        reach = max(len(data) - OVERLAP, start)
+        end = data.rfind(b"\n", start, reach) + 1 or reach
+        if end > start:
+            yield Block(data, end, start)
+            start = min(CONTEXT, end - (data.rfind(b"\n", 0, end) + 1))
+            data = data[end - start :]
+        kept = data
+    if len(kept) > start:
+        yield Block(kept, len(kept), start)

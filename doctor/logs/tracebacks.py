@@ -14,16 +14,22 @@ HEADER = "Traceback (most recent call last)"
 MOST_LINES = 4000
 MOST_OWN_LINES = 1200
 MOST_MESSAGE_LINES = 60
+MOST_APART = 100
 
-_FRAME = re.compile(r'\s*File "(?P<path>[^"\n]+)", line (?P<line>\d+), in (?P<function>.+)')
-_BOX_FRAME = re.compile(r"(?P<path>\S+\.py):(?P<line>\d+) in (?P<function>[\w.<>]+)")
+_FRAME = re.compile(r'\s*File "(?P<path>[^"\n]+)", line (?P<line>\d{1,9})(?:, in (?P<function>.+))?')
+_BOX_FRAME = re.compile(r"(?P<path>\S+\.py):(?P<line>\d{1,9}) in (?P<function>[\w.<>]+)")
 _CELL_FRAME = re.compile(
-    r"(?:File|Cell|Input) (?P<path>\S+?)(?:, line |:)(?P<line>\d+)(?:, in (?P<function>[\w.<>]+))?"
+    r"(?:File|Cell|Input) (?P<path>\S+?)(?:, line |:)(?P<line>\d{1,9})(?:, in (?P<function>[\w.<>]+))?"
 )
-_EXCEPTION = re.compile(r"(?P<type>(?:[A-Za-z_]\w*\.)*[A-Z]\w*|KeyboardInterrupt)(?:: ?(?P<message>.*))?$")
+_EXCEPTION = re.compile(
+    r"(?P<type>(?:[A-Za-z_]\w*\.)*[A-Z]\w*|(?!self\.)(?:[a-z_]\w*\.)+[a-z]\w*)(?:: ?(?P<message>.*))?$"
+)
 _CHAIN = re.compile(r"The above exception was the direct cause|During handling of the above exception")
 _NESTED = re.compile(r"Original Traceback \(most recent call last\)")
 _BOX = "│╭╰─╮╯|┃"
+_GROUP = re.compile(r"\s*(?:\+[-+]*(?: (?:\d+|\.\.\.) -+)?|\|)(?: |$)")
+_BOX_SOURCE = re.compile(r"\s*❱\s*\d+\s*│?\s*")
+_QUOTE_MARKS = ('"""', "'''")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +51,7 @@ class _Open:
     line: int = 0
     boxed: bool = False
     cell: bool = False
+    group: bool = False
 
 
 def read_traceback(lines: Iterator[tuple[int, Line]]) -> Traceback | None:
@@ -54,9 +61,11 @@ def read_traceback(lines: Iterator[tuple[int, Line]]) -> Traceback | None:
     reached: a traceback that was cut off, or text that only mentions one.
     """
     number, header = next(lines)
-    reader = _Reader(number, header)
-    for number, line in islice(lines, MOST_LINES):
-        if line.key == header.key and not reader.take(number, line.text, line.time):
+    reader, key = _Reader(number, header.text), header.key
+    for n, (number, line) in enumerate(islice(lines, MOST_LINES)):
+        if n == 0 and not line.key and _FRAME.match(line.text):
+            key = ()  # a logger puts its prefix before the header only
+        if line.key == key and not reader.take(number, line):
             break
     return reader.result()
 
@@ -64,21 +73,23 @@ def read_traceback(lines: Iterator[tuple[int, Line]]) -> Traceback | None:
 class _Reader:
     """Reads the lines of one stream; ``take`` says whether the traceback may go on."""
 
-    def __init__(self, number: int, header: Line) -> None:
+    def __init__(self, number: int, header: str) -> None:
         self._done: list[_Open] = []
         self._lines: set[int] = {number}
         self._pending: list[int] = []
-        self._stamped = header.time is not None
+        self._style: tuple[bool, bool] | None = None
         self._chained = False
-        self._now = self._opened(header.text)
+        self._now = self._opened(header)
 
-    def take(self, number: int, text: str, time: float | None) -> bool:
+    def take(self, number: int, line: Line) -> bool:
         if len(self._lines) >= MOST_OWN_LINES:
             return False
-        text = self._unboxed(text)
-        if HEADER in text:
-            return self._header(number, text)
-        going_on = self._message(text, time) if self._now.type else self._body(text, number)
+        style = (line.time is not None, line.logged)
+        self._style = self._style or style
+        if HEADER in line.text:
+            return self._header(number, line.text)
+        text = self._undrawn(line.text)
+        going_on = self._message(text, style, number) if self._now.type else self._body(text, number)
         if going_on:
             self._lines.update([*self._pending, number] if text else [])
             self._pending = [] if text else [*self._pending, number]
@@ -94,6 +105,8 @@ class _Reader:
     def _opened(self, text: str) -> _Open:
         found = _Open(nested=_NESTED.search(text) is not None, boxed="─" in text)
         before = text.split(HEADER)[0].strip()
+        found.group = _GROUP.match(text) is not None
+        found.nested |= found.group and not before.endswith("Exception Group")
         if not found.boxed and re.fullmatch(r"[A-Z]\w+(?:Error|Exception|Interrupt|Exit)", before):
             found.cell = True
         return found
@@ -109,7 +122,7 @@ class _Reader:
 
     def _header(self, number: int, text: str) -> bool:
         """Another header belongs to this traceback if it is chained, nested, or quoted in a message."""
-        chained = self._chained or _NESTED.search(text) is not None or not self._now.type
+        chained = self._chained or self._now.group or _NESTED.search(text) is not None or not self._now.type
         if not chained:
             return False
         self._close()
@@ -117,14 +130,20 @@ class _Reader:
         self._lines.add(number)
         return True
 
-    def _unboxed(self, text: str) -> str:
-        return text.strip(_BOX + " ") if self._now.boxed and text[:1] in _BOX else text
+    def _undrawn(self, text: str) -> str:
+        """A line without the box or the tree that is drawn around it. An exception never stands in a box."""
+        if self._now.group:
+            return _GROUP.sub("", text, count=1)
+        if self._now.boxed:
+            inside = text.strip()
+            return f" {inside.strip(_BOX)}" if inside[:1] in _BOX else inside
+        return text
 
     def _body(self, text: str, number: int) -> bool:
         """A line between the header and the exception: a frame, its source, or the exception itself."""
         frame = (
             _FRAME.match(text)
-            or (self._now.boxed and _BOX_FRAME.match(text))
+            or (self._now.boxed and _BOX_FRAME.match(text.strip()))
             or (self._now.cell and _CELL_FRAME.match(text))
         )
         if frame:
@@ -138,19 +157,24 @@ class _Reader:
 
     def _source(self, text: str) -> bool:
         """A source line goes to the frame above it; anything else that is not indented ends a traceback without a box."""
-        if self._now.frames and text.strip() and not self._now.frames[-1].source:
+        words = _BOX_SOURCE.sub("", text).strip()
+        if self._now.frames and words and not self._now.frames[-1].source and self._is_source(text):
             last = self._now.frames[-1]
-            self._now.frames[-1] = Frame(last.path, last.line, last.function, text.strip())
+            self._now.frames[-1] = Frame(last.path, last.line, last.function, words)
             return True
         return not text or text[:1].isspace() or self._now.boxed or self._now.cell or bool(self._now.frames)
 
-    def _message(self, text: str, time: float | None) -> bool:
+    def _is_source(self, text: str) -> bool:
+        """A box shows the lines around as well, and marks the one that ran."""
+        return not self._now.boxed or _BOX_SOURCE.match(text) is not None
+
+    def _message(self, text: str, style: tuple[bool, bool], number: int) -> bool:
         """A line behind the exception: more of its message, or the words that chain it to the next one."""
         if _CHAIN.search(text):
             self._chained = True
-        if self._chained or not text:
+        if self._chained or not text.strip() or text in _QUOTE_MARKS:
             return True
-        if self._pending or (time is not None) != self._stamped or _starts_anew(text):
+        if self._pending or style != self._style or number > max(self._lines) + MOST_APART or _starts_anew(text):
             return False
         self._now.message.append(text)
         return len(self._now.message) < MOST_MESSAGE_LINES
@@ -158,7 +182,8 @@ class _Reader:
 
 _ANEW = re.compile(
     r"\[?\d{4}-\d\d-\d\d|\[?[EWIF]\d{3,4} \d\d:|(?:DEBUG|INFO|WARNING|ERROR|CRITICAL)\b|\[(?:INFO|WARNING|ERROR|rank\d)|"
-    r"\s*\d{1,3}%\||Exception ignored in|\S+: UserWarning|={10,}|-{10,}|\{'|srun:|slurmstepd:|Killed"
+    r"\s*\d{1,3}%\||(?i:step|epoch|iter(?:ation)?)[ :=]{1,3}\d|Exception ignored in|\S+: UserWarning|"
+    r"={10,}|-{10,}|\{'|srun:|slurmstepd:|Killed|```"
 )
 
 

@@ -3,7 +3,8 @@
 import re
 
 from doctor.finding import Finding
-from doctor.render.words import plain, scope, shortened, split, times, where
+from doctor.render.chart import blocks
+from doctor.render.words import plain, scope, shortened, split, told
 from doctor.report import Report
 
 LONGEST = 60_000
@@ -13,13 +14,14 @@ _SPECIAL = re.compile(r"([\\`*_{}\[\]()#+!|<>@~$&])")
 def render(report: Report) -> str:
     """Markdown of less than 60,000 characters, which is what issue trackers take."""
     full, brief, echoes = split(report)
-    parts = [_headline(report), *(_full(finding) for finding in full)]
+    parts = [_headline(report), *(_full(finding, report) for finding in full)]
+    parts += [fenced("\n".join(block), "text") for block in blocks(report)]
     if report.verdict.ask_for:
         parts.append(_list("To find the cause, collect", [escaped(one) for one in report.verdict.ask_for]))
     if brief:
-        parts.append(_list("Also found", [_brief(finding) for finding in brief]))
+        parts.append(_list("Also found", [_brief(finding, report) for finding in brief]))
     if echoes:
-        parts.append(_list("Echoes, which go away with the cause", [_brief(finding) for finding in echoes]))
+        parts.append(_list("Echoes, which go away with the cause", [_brief(finding, report) for finding in echoes]))
     if report.facts:
         parts.append(_facts(report))
     if report.skipped:
@@ -46,13 +48,13 @@ def _headline(report: Report) -> str:
     return f"### doctor: {verdict.state.value}{root}\n\n{escaped(verdict.summary)}"
 
 
-def _full(finding: Finding) -> str:
+def _full(finding: Finding, report: Report) -> str:
     parts = [
         f"**{escaped(finding.title)}** ({finding.severity.value}, {finding.confidence.value} confidence)",
         f"**Why:** {_lines(finding.cause)}",
         f"**Fix:** {_lines(finding.fix)}",
         fenced(finding.config, "yaml") if finding.config else "",
-        _evidence(finding),
+        _evidence(finding, report),
         " ".join(f"<{address}>" for address in finding.references),
     ]
     return "\n\n".join(part for part in parts if part)
@@ -62,15 +64,13 @@ def _lines(text: str) -> str:
     return "  \n".join(escaped(line) for line in text.splitlines())
 
 
-def _evidence(finding: Finding) -> str:
-    said = ", ".join(part for part in (where(finding.place), times(finding)) if part)
+def _evidence(finding: Finding, report: Report) -> str:
     log = fenced("\n".join(shortened(text) for text in finding.evidence), "text")
-    return f"<details><summary>Evidence: {escaped(said)}</summary>\n\n{log}\n\n</details>"
+    return f"<details><summary>Evidence: {escaped(told(finding, report))}</summary>\n\n{log}\n\n</details>"
 
 
-def _brief(finding: Finding) -> str:
-    said = ", ".join(part for part in (where(finding.place), times(finding)) if part)
-    return f"{finding.severity.value} `{finding.id}`: {escaped(finding.title)} ({escaped(said)})"
+def _brief(finding: Finding, report: Report) -> str:
+    return f"{finding.severity.value} `{finding.id}`: {escaped(finding.title)} ({escaped(told(finding, report))})"
 
 
 def _list(heading: str, items: list[str]) -> str:

@@ -1,19 +1,22 @@
 """The report for a terminal, or as plain text where the output is none."""
 
 from io import StringIO
+from textwrap import indent
 
 from rich.console import Console, Group, RenderableType
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from doctor.finding import Finding, Severity
-from doctor.render.words import plain, scope, shortened, split, times, where
+from doctor.finding import Finding, Key, Lines, Severity, Steps, Tensor
+from doctor.render.chart import blocks
+from doctor.render.words import plain, scope, shortened, split, told
 from doctor.report import Report
 from doctor.rootcause import State
 
 NARROWEST, WIDEST = 40, 100
 
+_SHOWN = {Lines: "Log", Steps: "Trace", Tensor: "Shown", Key: "Set"}
 _COLOURS = {Severity.ERROR: "red", Severity.WARNING: "yellow", Severity.NOTE: "cyan"}
 _STATES = {State.CLEAN: "green", State.FOUND: "red", State.UNDECIDED: "yellow"}
 
@@ -30,51 +33,68 @@ def render(report: Report, width: int = 80, colour: bool = False) -> str:
         emoji=False,
         legacy_windows=False,
     )
-    console.print(Group(*_parts(report)))
+    for part in _parts(report):
+        console.print(part, soft_wrap=isinstance(part, Text) and bool(part.no_wrap))
     return "\n".join(line.rstrip() for line in out.getvalue().splitlines()) + "\n"
 
 
 def _parts(report: Report) -> list[RenderableType]:
     full, brief, echoes = split(report)
     parts: list[RenderableType] = [_headline(report)]
-    parts += [part for finding in full for part in ("", _full(finding))]
+    for finding in full:
+        parts += [""] if finding.id == report.verdict.root else ["", _title(finding)]
+        parts += _full(finding, report)
+    parts += [part for block in blocks(report) for part in ("", _lines(block))]
     if report.verdict.ask_for:
         parts += ["", _list("To find the cause, collect", report.verdict.ask_for)]
     if brief:
-        parts += ["", Text("Also found", style="bold"), *(_brief(finding) for finding in brief)]
+        parts += ["", Text("Also found", style="bold"), *(_brief(finding, report) for finding in brief)]
     if echoes:
         parts += [
             "",
             Text("Echoes, which go away with the cause", style="bold"),
-            *(_brief(finding) for finding in echoes),
+            *(_brief(finding, report) for finding in echoes),
         ]
     if report.skipped:
         parts += ["", _list("Not looked at", [f"{id}: {why}" for id, why in report.skipped])]
     return [*parts, "", _footer(report)]
 
 
+def _lines(block: list[str]) -> RenderableType:
+    """Lines that mean something only one below the other."""
+    return Text(plain("\n".join(block)), overflow="fold")
+
+
 def _headline(report: Report) -> Text:
     verdict = report.verdict
     text = Text()
     text.append(verdict.state.value.upper(), style=f"bold {_STATES[verdict.state]}")
-    text.append(f"  {verdict.root}" if verdict.root else "", style="bold")
+    root = next((one for one in report.findings if one.id == verdict.root), None)
+    if root is not None:
+        text.append("  ").append(_title(root))
     return text.append(f"\n{plain(verdict.summary)}")
 
 
-def _full(finding: Finding) -> RenderableType:
+def _full(finding: Finding, report: Report) -> list[RenderableType]:
     rows = Table.grid(padding=(0, 2))
     rows.add_column(style="bold", no_wrap=True)
     rows.add_column(overflow="fold")
-    rows.add_row("Where", Text(" ".join(part for part in (plain(where(finding.place)), times(finding)) if part)))
+    rows.add_row("Where", Text(told(finding, report)))
     for n, text in enumerate(finding.evidence):
-        rows.add_row("" if n else "Log", Text(shortened(text), style="dim"))
+        rows.add_row("" if n else _SHOWN[type(finding.place)], Text(shortened(text), style="dim"))
     rows.add_row("Why", Text(plain(finding.cause)))
     rows.add_row("Fix", Text(plain(finding.fix), style="green"))
+    parts: list[RenderableType] = [rows]
     if finding.config:
-        rows.add_row("", Padding(Text(plain(finding.config)), (0, 0, 0, 2)))
+        parts.append(_unwrapped(indent(plain(finding.config), " " * 9)))
     if finding.references:
-        rows.add_row("See", Text(finding.references[0], style="dim"))
-    return Group(_title(finding), rows)
+        parts.append(_unwrapped(f"See    {finding.references[0]}", style="dim"))
+    return parts
+
+
+def _unwrapped(text: str, style: str = "") -> Text:
+    """What is there to be pasted: it stays on its lines, however long they are."""
+    return Text(text, style=style, no_wrap=True)
 
 
 def _title(finding: Finding) -> Text:
@@ -83,12 +103,11 @@ def _title(finding: Finding) -> Text:
     return text.append(f"  ({finding.confidence.value} confidence)", style="dim not bold")
 
 
-def _brief(finding: Finding) -> RenderableType:
+def _brief(finding: Finding, report: Report) -> RenderableType:
     text = Text(f"{finding.severity.value} ", style=_COLOURS[finding.severity])
     text.append(f"{finding.id}: ", style="bold")
     text.append(plain(finding.title), style="default not bold")
-    said = ", ".join(part for part in (plain(where(finding.place)), times(finding)) if part)
-    return Padding(text.append(f" ({said})", style="dim"), (0, 0, 0, 2))
+    return Padding(text.append(f" ({told(finding, report)})", style="dim"), (0, 0, 0, 2))
 
 
 def _list(heading: str, items: "tuple[str, ...] | list[str]") -> RenderableType:

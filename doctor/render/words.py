@@ -6,7 +6,7 @@ from doctor.finding import Finding, Lines, Place, Steps, Tensor, stamp
 from doctor.report import Report
 
 _UNPRINTABLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2066-\u2069\ufeff]")
-LONGEST_EVIDENCE = 600
+LONGEST_EVIDENCE = 320
 
 
 def plain(text: str) -> str:
@@ -20,26 +20,32 @@ def shortened(text: str) -> str:
     return text if len(text) <= LONGEST_EVIDENCE else text[:LONGEST_EVIDENCE].rstrip() + " ..."
 
 
-def where(place: Place) -> str:
-    """A place in words: run.log:27, rank 1, gpu-node-03, 11-24 03:04:05.678."""
-    if isinstance(place, Lines):
-        said = [f"rank {place.rank}" if place.rank is not None else "", place.host or ""]
-        said.append(stamp(place.time) if place.time is not None else "")
-        return ", ".join([f"{place.path}:{place.first}", *filter(None, said)])
-    if isinstance(place, Steps):
-        return f"{place.path}, {place.series}, step {place.first}" + (
-            f" to {place.last}" if place.last != place.first else ""
-        )
-    if isinstance(place, Tensor):
-        return f"{place.path}, {place.name}"
-    return f"{place.path}:{place.line}, {place.key}" if place.line else f"{place.path}, {place.key} (not set)"
+def told(finding: Finding, report: Report) -> str:
+    """Where a finding is and how often, in words: run.log:27, rank 1, gpu-node-03, 11-24 03:04:05.678, on 2 ranks.
 
-
-def times(finding: Finding) -> str:
-    """How often, and on how many ranks; empty for once."""
+    The file is named only where the report is about several.
+    """
+    alone = report.subject.paths == (finding.place.path,)
     count = f"{finding.count:,} times" if finding.count > 1 else ""
     ranks = f"on {len(finding.ranks)} ranks" if len(finding.ranks) > 1 else ""
-    return " ".join(part for part in (count, ranks) if part)
+    said = [*_place(finding.place, alone), " ".join(part for part in (count, ranks) if part)]
+    return plain(", ".join(part for part in said if part))
+
+
+def _place(place: Place, alone: bool) -> list[str]:
+    path = "" if alone else place.path
+    if isinstance(place, Lines):
+        rank = f"rank {place.rank}" if place.rank is not None else ""
+        clock = stamp(place.time) if place.time is not None else ""
+        return [f"line {place.first}" if alone else f"{path}:{place.first}", rank, place.host or "", clock]
+    if isinstance(place, Steps):
+        steps = f"step {place.first}" + (f" to {place.last}" if place.last != place.first else "")
+        return [path, place.series, steps]
+    if isinstance(place, Tensor):
+        return [path, place.name]
+    if alone:
+        return [f"line {place.line}" if place.line else "", place.key if place.line else f"{place.key} (not set)"]
+    return [f"{path}:{place.line}" if place.line else path, place.key if place.line else f"{place.key} (not set)"]
 
 
 def split(report: Report) -> tuple[list[Finding], list[Finding], list[Finding]]:

@@ -59,7 +59,7 @@ def said(report: Report) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--split", choices=["dev", "held-out"])
+    parser.add_argument("--split", choices=["dev", "held-out", "fresh"])
     parser.add_argument("-v", "--verbose", action="store_true", help="name the misses; never for the held-out split")
     options = parser.parse_args()
     signatures = catalog.load()

@@ -1,7 +1,8 @@
 """How training loops spell their metrics: one entry a series, and the words that tell the step.
 
-The number stands behind the key; ``metrics.py`` makes the patterns. Where two entries end at the same number, the first wins,
-so the specific ones stand first. To read a new text format, add its spellings here and a sample to ``metric_formats.py``.
+The number stands behind the key; ``logs/metrics.py`` makes the patterns. Where two entries end at the same number, the first
+wins, so the specific ones stand first. To read a new text format, add its spellings here and a sample to
+``tests/logs/metric_formats.toml``.
 """
 
 from dataclasses import dataclass
@@ -10,9 +11,23 @@ from dataclasses import dataclass
 STEP = "@step"  # the global step of the record
 HEADER = "@header"  # the global step of all records behind it that tell none
 STEP_IN_EPOCH = "@step-in-epoch"  # starts again in each epoch; the steps of an epoch may follow behind a slash
-NOTHING = "@nothing"  # a number that only looks like a metric
 END = "@end"  # its record sums up the run, so it is no point of a series
+RATE = "@rate"  # steps per second over the run; times its END, the number of steps
 RESUME = "@resume"  # the run goes on from a checkpoint (no number)
+ROLES = (STEP, HEADER, STEP_IN_EPOCH, END, RATE, RESUME)
+
+# The settings (keys below config.) without which metrics can't be judged; logs and configurations are searched for them.
+SETTINGS = (
+    "vocab_size",
+    "gradient_accumulation_steps",
+    "logging_steps",
+    "warmup_steps",
+    "warmup_ratio",
+    "max_steps",
+    "learning_rate",
+    "lr_scheduler_type",
+    "lr_scheduler",
+)
 
 MIB = 1 / 1024
 BYTE = 1 / 2**30
@@ -35,57 +50,89 @@ class Key:
     separator: str | None = None
 
 
-NONE = ""
-SPACE = r"\s{0,4}"
-
 KEYS = (
     # Steps. The global one first: a line may show several counters.
     Key(STEP, r"(?:trainer/|training/)?global_step(?:/max_steps)?|num_updates|current_steps"),
     Key(HEADER, r"\[(?:step|batch)", separator="=", primary=True),
-    Key(STEP, r"validation loss at iteration|val(?:idation)? loss", separator=r"\s{1,3}"),
-    Key(STEP, r"iteration", separator=SPACE, primary=True),
-    Key(STEP, r"\biter", separator=r"[ :=]{1,2}"),
-    Key(STEP, r"(?:completed |global |\|.{1,20}iter \d{1,9} )?(?:\bsteps?|_step|update_steps?)", separator=r"""['"]?[ :=#]{1,9}"""),
+    Key(STEP, r"(?:validation loss at )?iteration", separator=r"['\"]?[ :=]+", primary=True),
+    Key(STEP, r"iter", separator=r"['\"]?[ :=]+"),
+    Key(STEP, r"(?:completed |global |\biter \d{1,9} )?steps?|_step|update_steps?", separator=r"['\"]?[ :=#]+"),
     Key(STEP, r"\bs", separator=r":"),
     Key(STEP_IN_EPOCH, r"epoch:?\s?\[\d{1,5}/\d{1,5}\]", separator=r"\(\s{0,9}"),
     Key(STEP_IN_EPOCH, r"epoch\(train\)\s{1,4}\[\d{1,5}\]", separator=r"\[\s{0,9}"),
     Key(STEP, r"iter\(train\)", separator=r"\s{1,4}\[\s{0,9}"),
     Key(STEP_IN_EPOCH, r"epoch \d{1,5}:", separator=r"\s{1,9}"),
-    Key(STEP_IN_EPOCH, r"\bbatch", separator=r"""['"]?[ :=#]{1,3}"""),
-    Key("epoch", r"(?:training )?epoch(?:\(train\))?", separator=r"""['"]?[ :=]{0,3}[\[(]?\s?"""),
+    Key(STEP_IN_EPOCH, r"batch", separator=r"['\"]?[ :=#]+"),
+    Key("epoch", r"(?:training )?epoch(?:\(train\))?", separator=r"['\"]?[ :=]*['\"\[(]?\s?"),
     # The model's loss.
     Key("eval_train_loss", r"\bstep \d{1,9}: train loss"),
-    Key("eval_loss", r"lm loss value"),
-    Key("loss", r"lm[ _]loss|reduced_train_loss|train_inner.{1,120}\"loss", primary=True),
-    Key("loss", r"train(?:ing)?[_ /.]loss(?:[_/ ]step)?|train/(?:lm|ce|cross_?entropy)[_ ]loss|train/crossentropyloss|trl", primary=True),
-    Key("loss", r"(?:train )?loss/train/total|(?:avg|average|mean|total|ce|step)[_ ]loss|loss train|train/loss", primary=True),
-    Key("eval_loss", r"eval[_ /]loss|val(?:id|idation)?[_ /.]loss(?:[_/ ]epoch)?|tel|(?:loss train: [\d.]{1,9}, )?val", primary=True),
-    Key("eval_loss", r"(?:eval )?metrics/eval/(?:language)?crossentropy|eval/[\w-]{1,40}/(?:crossentropyloss|ce loss)", primary=True),
+    Key("eval_loss", r"lm loss value", primary=True),
+    Key("loss", r"lm[ _]loss|reduced_train_loss", primary=True),
+    Key(
+        "loss",
+        r"train(?:ing)?[_ /.]loss(?:[_/ ]step)?|train/(?:lm|ce|cross_?entropy)[_ ]loss|train/crossentropyloss|trl",
+        primary=True,
+    ),
+    Key(
+        "loss",
+        r"(?:train )?loss/train/total|(?:avg|average|mean|total|ce|step)[_ ]loss|loss train|train/loss",
+        primary=True,
+    ),
+    Key(
+        "eval_loss",
+        r"eval[_ /]loss|val(?:id|idation)?[_ /.]loss(?:[_/ ]epoch)?|tel|(?:loss train: [\d.]{1,9}, )?val",
+        primary=True,
+    ),
+    Key(
+        "eval_loss",
+        r"(?:eval )?metrics/eval/(?:language)?crossentropy|eval/[\w-]{1,40}/(?:crossentropyloss|ce loss)",
+        primary=True,
+    ),
     Key("eval_loss", r"validation loss \d{1,9}", separator=r":\s{0,4}", primary=True),
     Key("policy_loss", r"actor/pg_loss|policy_loss|loss/policy_avg|actor loss", primary=True),
     Key("value_loss", r"critic/vf_loss|value_loss|loss/value_avg"),
     Key("loss", r"loss", primary=True),
     Key("nll_loss", r"nll_loss"),
     # The optimizer.
-    Key("grad_norm", r"(?:actor/|optim/(?:total[ _])?|total[ _])?grad(?:ient)?[ _]norm|gnorm|l2_norm/grad/global|\bnorm"),
-    Key("learning_rate", r"(?:actor/)?(?:learning[ _]rate|\blr|act_lr)|optim/lr \(group 0|lr-\w{1,20}(?:/group0)?"),
+    Key(
+        "grad_norm",
+        r"(?:actor/|optim/(?:total[ _])?|total[ _])?grad(?:ient)?[ _]norm|gnorm|(?:train )?l2_norm/grad/global|norm|gn",
+    ),
+    Key(
+        "learning_rate",
+        r"(?:actor/)?(?:learning[ _]rate|lr|act_lr)|optim/lr \(group 0|(?:train )?lr-\w{1,20}(?:/group0)?",
+    ),
     Key("loss_scale", r"loss[ _]scale"),
     Key("loss_scale", r"attempted loss scale: [\d.]{1,20}, (?:but|reducing to)", separator=r"\s", primary=True),
     Key("skipped", r"number of skipped iterations"),
     Key("nan_iterations", r"number of nan iterations"),
     # Speed and memory.
     Key("step_time", r"elapsed time per iteration \(ms\)", MS),
-    Key("step_time", r"elapsed time per iteration \(s\)|train_step_timing in s|timing_s/step|step_time|iter time|seconds"),
-    Key("step_time", r"\btime"),
-    Key("step_time", r"it/sec|train_speed\(iter/s\)|throughput/batches_per_sec|throughput/device/batches_per_second", inverse=True),
-    Key("throughput", r"tps|tokens_per_second_per_gpu|tokens/train_per_sec_per_gpu|tok(?:ens)?/s(?:ec)?(?:/device)?|perf/throughput|wps|throughput"),
+    Key(
+        "step_time",
+        r"elapsed time per iteration \(s\)|train_step_timing in s|timing_s/step|step_time|iter time|seconds",
+    ),
+    Key("step_time", r"time"),
+    Key(
+        "step_time",
+        r"it/sec|train_speed\(iter/s\)|(?:train )?throughput/batches_per_sec|throughput/device/batches_per_second",
+        inverse=True,
+    ),
+    Key(
+        "throughput",
+        r"tps|tokens_per_second_per_gpu|tokens/train_per_sec_per_gpu|tok(?:ens)?/s(?:ec)?(?:/device)?|perf/throughput|wps|throughput",
+    ),
     Key("memory", r"max_memory_allocated|mem-allocated-bytes", BYTE),
-    Key("memory", r"memory/max_(?:mem_)?active ?\(gib\)|memory\(gib\)|peak_memory_active|peak mem|memory/peak_(?:allocated|active)_mem|max_ma"),
+    Key(
+        "memory",
+        r"memory/max_(?:mem_)?active ?\(gib\)|memory\(gib\)|peak_memory_active|peak mem|max_ma|"
+        r"(?:train )?memory/peak_(?:allocated|active)_mem",
+    ),
     Key("memory", r"data_time: [\d.]{1,9}\s{1,4}memory", MIB),
     Key("memory", r"perf/max_memory_allocated_gb|memory/max_allocated ?\(gib\)|memory"),
     # Quality.
     Key("perplexity", r"(?:train/|eval_|train )?(?:ppl|perplexity)"),
-    Key("accuracy", r"mean_token_accuracy|token_acc|accuracy|\bacc"),
+    Key("accuracy", r"mean_token_accuracy|token_acc|accuracy|acc"),
     # Preference training and reinforcement learning.
     Key("rewards_chosen", r"rewards/chosen"),
     Key("rewards_rejected", r"rewards/rejected"),
@@ -105,5 +152,11 @@ KEYS = (
     Key("explained_variance", r"critic/vf_explained_var"),
     # Lines that are no points.
     Key(END, r"train_runtime"),
-    Key(RESUME, r"resum(?:ing|ed) (?:training )?from|continuing training from|(?:successfully )?loaded checkpoint|restoring (?:states )?from", separator=NONE),
+    Key(RATE, r"train_steps_per_second"),
+    Key(
+        RESUME,
+        r"resum(?:ing|ed) (?:training )?from|continuing training from|(?:successfully )?loaded checkpoint|"
+        r"restoring (?:states )?from",
+        separator="",
+    ),
 )
