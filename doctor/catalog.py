@@ -52,6 +52,10 @@ class Catalog:
             raise SignatureError(f"{id}: no such signature; {hint}")
         return self.signature(id)
 
+    def of_kind(self, kind: str) -> list[Signature]:
+        """The signatures with a table of this name: text, trace, scale or setting. The others are not parsed."""
+        return [self.signature(id) for id, file in self.files.items() if f"\n[{kind}]" in f"\n{file.text}"]
+
     def signatures(self) -> list[Signature]:
         """All signatures in the order of their ids."""
         return [self.signature(id) for id in self.files]

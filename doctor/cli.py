@@ -60,15 +60,18 @@ signature_option = click.option(
 @doctor.command()
 @click.argument("paths", nargs=-1, required=True)
 @click.option("--config", type=click.Path(path_type=Path), help="The configuration of the run, if the log lacks it.")
+@click.option("--traces", type=click.Path(path_type=Path), help="Write all metric points to a .csv or .parquet file.")
 @report_options
-def logs(paths: tuple[str, ...], config: Path | None, folders: tuple[Path, ...], **output: Any) -> NoReturn:
+def logs(
+    paths: tuple[str, ...], config: Path | None, traces: Path | None, folders: tuple[Path, ...], **output: Any
+) -> NoReturn:
     """Name what failed in the logs of one run, the root among the echoes, and the fix.
 
     PATHS are files (also .gz, .xz, .bz2 and .zst), folders, globs, or - for standard input. Several are read as one
     case: the logs of all ranks and nodes of one run.
     """
     with progress_bar(paths) as on_read:
-        report = diagnose.diagnose_logs(list(paths), catalog.load(folders), on_read, config)
+        report = diagnose.diagnose_logs(list(paths), catalog.load(folders), on_read, config, traces)
     _finish(report, **output)
 
 
@@ -179,7 +182,9 @@ def signatures() -> None:
 @signatures.command("check")
 @click.argument("folder", required=False, type=click.Path(path_type=Path))
 @click.option("--provenance", is_flag=True, help="Also look for each raised_by literal in the installed libraries.")
-@click.option("--logs", "folder_of_logs", type=click.Path(path_type=Path), help="Also count the logs that each is found in.")
+@click.option(
+    "--logs", "folder_of_logs", type=click.Path(path_type=Path), help="Also count the logs that each is found in."
+)
 def check_(folder: Path | None, provenance: bool, folder_of_logs: Path | None) -> NoReturn:
     """Load the signatures of FOLDER (default: the bundled ones) and run each on its own samples and on all others'."""
     from doctor.check import check

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -9,16 +10,23 @@ from typing import TYPE_CHECKING
 
 from doctor.catalog import Catalog
 from doctor.facts import Facts, Value
-from doctor.finding import Finding
+from doctor.finding import Finding, Severity, Steps
 from doctor.logs import match as text_match
 from doctor.logs.index import load_index
 from doctor.logs.source import find_sources
-from doctor.report import Report, Subject
+from doctor.report import Plot, Report, Subject
 from doctor.rootcause import State, Verdict, judge
 
 if TYPE_CHECKING:
     from doctor.config.match import ConfigResult
+    from doctor.logs.match import LogResult
+    from doctor.traces.match import TraceResult
     from doctor.weights.inspection import Inspection
+
+
+MOST_PLOTS = 3
+# Names that may be those of a structured source; what is in them decides.
+METRIC_FILE = re.compile(r"\.(?:jsonl?|csv|wandb)$|tfevents")
 
 
 def diagnose_logs(
@@ -26,16 +34,21 @@ def diagnose_logs(
     catalog: Catalog,
     on_read: Callable[[int], None] = lambda count: None,
     config: Path | None = None,
+    table: Path | None = None,
 ) -> Report:
     """The report on the logs of one case: one file, or the files of all its ranks and nodes.
 
-    ``config`` is the configuration that the run was started with, for a log that does not print it.
+    ``config`` is the configuration that the run was started with, for a log that does not print it; ``table`` a .csv or
+    .parquet file to write all points of all metric series to.
     """
-    sources, told = find_sources(paths), _told(config)
+    tables, told = _metric_files(paths), _told(config)
+    sources = find_sources([path for path in paths if Path(path) not in tables], needed=not tables)
     result = text_match.find(sources, catalog, load_index(catalog), on_read, told)
-    facts = result.facts
+    facts, traces = result.facts, _traces(tables, result, catalog)
     found = [*result.findings, *_of_settings(facts, catalog, result.findings)]
-    verdict, findings = judge(found, facts, result.waits)
+    verdict, findings = judge([*found, *(traces.findings if traces else ())], facts, result.waits)
+    if table is not None:
+        _write_points(table, traces)
     return Report(
         subject=Subject("logs", tuple(source.path for source in sources), result.size, result.lines),
         verdict=verdict,
@@ -43,7 +56,52 @@ def diagnose_logs(
         facts=_values(facts),
         signatures=len(catalog),
         digest=catalog.digest,
-        skipped=result.skipped,
+        skipped=(*result.skipped, *(traces.skipped if traces else ())),
+        traces=traces.summaries() if traces else (),
+        plots=_plots(traces, findings) if traces else (),
+    )
+
+
+def _metric_files(paths: list[str]) -> list[Path]:
+    """The tables, histories and event files of a run: those named, and those in the folders named."""
+    candidates = [Path(path) for path in paths if Path(path).is_dir() or METRIC_FILE.search(path)]
+    if not candidates:
+        return []
+    from doctor.traces.run_folder import is_metric_file, metric_files
+
+    folders = [file for path in candidates if path.is_dir() for file in metric_files(path)]
+    return [path for path in candidates if not path.is_dir() and is_metric_file(path)] + folders
+
+
+def _traces(tables: list[Path], result: LogResult, catalog: Catalog) -> TraceResult | None:
+    """What the metrics of the logs and tables say; None where there are none."""
+    if not tables and not result.points:
+        return None
+    from doctor.traces.match import find
+    from doctor.traces.run_folder import best_sources, read_metric_file
+
+    points = best_sources([read_metric_file(path) for path in tables], result.points)
+    return find(points, catalog.of_kind("trace"), result.facts)
+
+
+def _write_points(path: Path, traces: TraceResult | None) -> None:
+    from doctor.traces.series import write_points
+
+    write_points(path, traces.runs if traces else ())
+
+
+def _plots(traces: TraceResult, findings: Iterable[Finding]) -> tuple[Plot, ...]:
+    """The series that findings are about, each once, with the steps of its findings."""
+    marks: dict[tuple[str, int, str], list[float]] = {}
+    for finding in findings:
+        if isinstance(finding.place, Steps) and finding.severity is not Severity.NOTE:
+            place = finding.place
+            marks.setdefault((place.path, place.run, place.series), []).append(float(place.first))
+    series = {(run.path, run.number, name): one for run in traces.runs for name, one in run.series.items()}
+    drawn = [(series[key], steps) for key, steps in marks.items() if key in series][:MOST_PLOTS]
+    return tuple(
+        Plot(one.name, tuple(one.steps.tolist()), tuple(one.values.tolist()), tuple(sorted(set(steps))))
+        for one, steps in drawn
     )
 
 

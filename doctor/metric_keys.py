@@ -1,8 +1,8 @@
 """How training loops spell their metrics: one entry a series, and the words that tell the step.
 
-The number stands behind the key; ``logs/metrics.py`` makes the patterns. Where two entries end at the same number, the first
-wins, so the specific ones stand first. To read a new text format, add its spellings here and a sample to
-``tests/logs/metric_formats.toml``.
+The number stands behind the key; ``logs/keyed_numbers.py`` makes the patterns. Of several entries that fit, the first counts, so
+the specific ones stand first. To read a new text format, add its spellings here and a sample to
+``tests/logs/metric_formats.toml``; ``logs/metrics.py`` must find its lines.
 """
 
 from dataclasses import dataclass
@@ -13,8 +13,7 @@ HEADER = "@header"  # the global step of all records behind it that tell none
 STEP_IN_EPOCH = "@step-in-epoch"  # starts again in each epoch; the steps of an epoch may follow behind a slash
 END = "@end"  # its record sums up the run, so it is no point of a series
 RATE = "@rate"  # steps per second over the run; times its END, the number of steps
-RESUME = "@resume"  # the run goes on from a checkpoint (no number)
-ROLES = (STEP, HEADER, STEP_IN_EPOCH, END, RATE, RESUME)
+ROLES = (STEP, HEADER, STEP_IN_EPOCH, END, RATE)
 
 # The settings (keys below config.) without which metrics can't be judged; logs and configurations are searched for them.
 SETTINGS = (
@@ -153,10 +152,4 @@ KEYS = (
     # Lines that are no points.
     Key(END, r"train_runtime"),
     Key(RATE, r"train_steps_per_second"),
-    Key(
-        RESUME,
-        r"resum(?:ing|ed) (?:training )?from|continuing training from|(?:successfully )?loaded checkpoint|"
-        r"restoring (?:states )?from",
-        separator="",
-    ),
 )

@@ -30,6 +30,16 @@ class Subject:
 
 
 @dataclass(frozen=True, slots=True)
+class Plot:
+    """A metric series to draw: values at ascending global steps, and the steps at which findings are."""
+
+    name: str
+    steps: tuple[float, ...]
+    values: tuple[float, ...]
+    marks: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Report:
     """Findings are in the order in which they are shown. The other fields are those of doctor.report/1."""
 
@@ -41,6 +51,7 @@ class Report:
     digest: str
     skipped: tuple[tuple[str, str], ...] = ()
     traces: tuple[Mapping[str, object], ...] = ()
+    plots: tuple[Plot, ...] = ()
     groups: tuple[Mapping[str, object], ...] = ()
     plan: tuple[Mapping[str, object], ...] = ()
     written: str | None = None

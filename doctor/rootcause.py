@@ -82,13 +82,19 @@ KINDS: tuple[tuple[str, Evidence], ...] = (
     ("host/segfault", Evidence.EXIT),
     ("host/oom-killed", Evidence.EXIT),
     ("host/sigbus-nccl-shm", Evidence.EXIT),
+    ("host/terminated", Evidence.EXIT),
     ("host/interrupted", Evidence.EXIT),
     ("ray/worker-killed", Evidence.EXIT),
     ("ray/actor-died", Evidence.EXIT),
 )
 
-# Families of echoes, and what shows the cause behind them.
+# Families or ids of echoes, and what shows the cause behind them.
 COLLECT: tuple[tuple[set[str], str], ...] = (
+    ({"unknown/traceback-cut"}, "the rest of the log: the exception stands on the last line of a traceback"),
+    (
+        {"host/terminated"},
+        "who ended the job: sacct -j JOB, kubectl describe pod, the preemption notice, the other nodes' logs",
+    ),
     (
         {"torchrun", "torch", "nccl", "gloo"},
         "the output of every rank: torchrun --log-dir logs --redirects 3 --tee 3, and the folder logs/",
@@ -222,7 +228,7 @@ def _delay(root: Finding, echoes: Sequence[Finding]) -> str:
 
 def _missing(errors: Sequence[Finding], facts: Facts, awaited: Missed | None) -> Iterator[str]:
     """What to collect so that the cause can be seen."""
-    families = {one.id.partition("/")[0] for one in errors}
+    families = {name for one in errors for name in (one.id, one.id.partition("/")[0])}
     unheard = _unheard(errors, facts, awaited)
     if unheard:
         yield f"the log of rank {', '.join(map(str, unheard[:8]))}: nothing in this input says what happened there"

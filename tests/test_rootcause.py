@@ -91,6 +91,18 @@ def test_only_launcher_lines_are_undecided_and_say_what_to_collect() -> None:
     assert any("@record" in one for one in verdict.ask_for)
 
 
+def test_a_cut_traceback_is_undecided_and_asks_for_the_rest_of_the_log() -> None:
+    verdict, _ = judge([finding("unknown/traceback-cut", Role.ECHO)], {})
+    assert (verdict.state, verdict.root) == (State.UNDECIDED, None)
+    assert verdict.ask_for == ("the rest of the log: the exception stands on the last line of a traceback",)
+
+
+def test_a_run_that_the_shell_calls_terminated_is_undecided_and_asks_who_ended_it() -> None:
+    verdict, _ = judge([finding("host/terminated", Role.ECHO)], {})
+    assert verdict.state is State.UNDECIDED
+    assert verdict.ask_for[0].startswith("who ended the job")
+
+
 def test_a_timeout_with_a_rank_unheard_of_is_undecided_and_names_the_rank() -> None:
     timeout = finding("nccl/watchdog-timeout", Role.EITHER, ranks=(0, 1, 3))
     verdict, _ = judge([timeout], {"world_size": Fact(4)})

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from doctor.logs.prefixes import Line, read_lines
+from doctor.logs.source import Block
 
 # A hit in a longer line is read in a window around it: whole logs come on one line.
 LONG_LINE = 8 * 1024
@@ -10,18 +11,27 @@ BEFORE, AFTER = 300, 1500
 
 
 class BlockLines:
-    """A block's bytes as lines. Numbers must be asked for in ascending order of offsets: newlines are counted once."""
+    """A block's bytes as lines: ``first`` is the number of the one that holds its start, ``newlines`` how many end in it.
 
-    def __init__(self, data: bytes, first: int) -> None:
-        self._data = data
-        self._counted = 0
-        self._number = first
+    Numbers must be asked for in ascending order of offsets, so that line ends are counted once, or else from the end.
+    """
+
+    def __init__(self, block: Block, first: int, newlines: int) -> None:
+        self._data = block.data
+        self._counted = block.start
+        self._number = self._asked = first
+        self._end = block.end
+        self._last = first + newlines
 
     def number(self, offset: int) -> int:
         """The number of the line that holds this offset."""
+        if offset <= self._end and self._end - offset < offset - self._counted:
+            self._asked = self._last - self._data.count(b"\n", offset, self._end)
+            return self._asked
         self._number += self._data.count(b"\n", self._counted, offset)
         self._counted = max(self._counted, offset)
-        return self._number
+        self._asked = self._number
+        return self._asked
 
     def around(self, end: int) -> Line:
         """The clean text around a match that ends here: its line, or what stands between the carriage returns around it."""
@@ -41,7 +51,7 @@ class BlockLines:
 
     def following(self, end: int) -> Iterator[tuple[int, Line]]:
         """The line in which a match ends, and all behind it, numbered; of each what stands behind its last carriage return."""
-        number = self._number
+        number = self._asked
         start, stop = self._bounds(end)
         start = max(start, self._data.rfind(b"\r", start, end) + 1)
         while start < len(self._data):
@@ -52,7 +62,7 @@ class BlockLines:
 
     def behind(self, end: int) -> Iterator[tuple[int, Line]]:
         """The lines behind the one in which a match ends, numbered."""
-        return (numbered for numbered in self.following(end) if numbered[0] > self._number)
+        return (numbered for numbered in self.following(end) if numbered[0] > self._asked)
 
     def _bounds(self, end: int) -> tuple[int, int]:
         return self._data.rfind(b"\n", 0, max(end - 1, 0)) + 1, self._line_end(end - 1)

@@ -2,19 +2,18 @@
 
 from collections.abc import Iterable
 
+from doctor.logs.metrics import METRIC_PATTERNS
 from doctor.logs.run_facts import fact_patterns
 from doctor.logs.watchdog import PATTERNS
 
 MARK = "@"
 TRACEBACK = "@traceback"
-PROGRESS = "@progress"
+METRIC = "@metric"
 DONE = "@done"
 FACT = "@fact"
 LAUNCHER = "@launcher"
 WATCHDOG = "@watchdog"
 
-# A number follows the name of a loss.
-_PROGRESS = r"""\b(?:\w+_|\w+[/ ])?loss['"]?(?:\s*[=:]|\s)\s*['"]?-?\d"""
 _DONE = (
     r"""['"]train_runtime['"]: """,
     r"(?i)\b(?:train(?:ing|er)?|sweep|tuning):? (?:is |was |has )?(?:completed|complete|finished|done)\b",
@@ -28,7 +27,7 @@ def marks(keys: Iterable[str]) -> list[tuple[str, str]]:
         (TRACEBACK, r"Traceback \(most recent call last\)"),
         (LAUNCHER, r"Root Cause \(first observed failure\)"),
         *((WATCHDOG, pattern) for pattern in PATTERNS),
-        (PROGRESS, _PROGRESS),
+        *((METRIC, pattern) for pattern in METRIC_PATTERNS),
         *((DONE, pattern) for pattern in _DONE),
         *((FACT, pattern) for pattern in fact_patterns(keys)),
     ]

@@ -1,7 +1,10 @@
 """Logs and Text signatures to findings: the only place where the two meet."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 from doctor.catalog import Catalog
 from doctor.causes import explain
@@ -11,7 +14,7 @@ from doctor.logs import unknown
 from doctor.logs.confirm import Confirmed, confirm
 from doctor.logs.index import Index
 from doctor.logs.reader import Candidate, LogReader, Progress
-from doctor.logs.records import Record
+from doctor.logs.records import Record, spawned_rank
 from doctor.logs.run_facts import FactReader
 from doctor.logs.source import Block, Source, blocks
 from doctor.logs.squeeze import second_pass
@@ -19,6 +22,9 @@ from doctor.logs.watchdog import WaitReader
 from doctor.masks import fingerprint, masked
 from doctor.signature import Signature
 from doctor.waits import Wait
+
+if TYPE_CHECKING:
+    from doctor.points import Points
 
 MOST_EVIDENCE = 3
 # Among so many matches different evidence is looked for.
@@ -32,6 +38,7 @@ class LogResult:
     findings: tuple[Finding, ...]
     facts: Facts
     waits: tuple[Wait, ...]
+    points: tuple[Points, ...]
     size: int
     lines: int
     skipped: tuple[tuple[str, str], ...]
@@ -76,26 +83,35 @@ def find_in_blocks(
 ) -> LogResult:
     """The same for logs given as paths and blocks."""
     facts, waits, size, lines = FactReader(index.keys), WaitReader(), 0, 0
-    read = list[_Log]()
+    read: list[_Log] = []
+    points: list[Points | None] = []
     for path, pieces in logs:
         reader = LogReader(path, index, facts, waits)
         read.append(_read(reader, pieces, catalog, index))
+        points.append(reader.points())
         size, lines = size + reader.size, lines + reader.lines
     known = {**(told or {}), **facts.facts()}
     findings = [*_known_findings(read, known), *_unknown_findings(read)]
     skipped = {id: why for log in read for id, why in log.skipped.items()}
-    return LogResult(tuple(findings), known, waits.waits(), size, lines, tuple(skipped.items()))
+    metrics = tuple(one for one in points if one is not None and len(one))
+    return LogResult(tuple(findings), known, waits.waits(), metrics, size, lines, tuple(skipped.items()))
 
 
 def _read(reader: LogReader, pieces: Iterable[Block], catalog: Catalog, index: Index) -> _Log:
     log = _Log(unread=reader.unread, progress=reader.progress)
-    for candidate in reader.read(pieces):
+    for candidate in map(_ranked, reader.read(pieces)):
         matches = list(_confirmed(candidate, catalog, index, log.skipped))
         log.matches += matches
         if candidate.record.chain and not any(_explains(match) for match in matches):
             log.unknown.append(candidate.record)
     _read_again(reader, log, catalog, index)
     return log
+
+
+def _ranked(candidate: Candidate) -> Candidate:
+    """A traceback of the process that spawned the ranks belongs to the rank that it quotes."""
+    rank = spawned_rank(candidate.record)
+    return candidate if rank is None else replace(candidate, record=replace(candidate.record, rank=rank))
 
 
 def _read_again(reader: LogReader, log: _Log, catalog: Catalog, index: Index) -> None:
@@ -207,6 +223,10 @@ def _unknown_findings(logs: list[_Log]) -> Iterator[Finding]:
     for log in logs:
         survived = _survival(log)
         records += [record for record in log.unknown if not survived(record)]
+    cut = [record for record in records if unknown.cut(record)]
+    if cut:
+        yield unknown.cut_finding(cut)
+    records = [record for record in records if not unknown.cut(record)]
     first = unknown.first_unknown(records)
     if first is not None:
         words = masked(first.chain[0].text)

@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 
 from doctor.logs.number_columns import PADDING
 from doctor.points import NO_RANK, Floats, Ints
@@ -49,7 +50,7 @@ class LineHeads:
         return values
 
     def _heads(self, starts: Ints, width: int) -> "np.ndarray[tuple[int], np.dtype[np.bytes_]]":
-        return np.ascontiguousarray(self._data[starts[:, None] + np.arange(width)]).view(f"S{width}").ravel()
+        return np.ascontiguousarray(sliding_window_view(self._data, width)[starts]).view(f"S{width}").ravel()
 
 
 def _seconds(found: "re.Match[bytes]") -> float:

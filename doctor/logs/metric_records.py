@@ -5,8 +5,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from doctor.logs.keyed_numbers import has_series
 from doctor.logs.number_columns import PADDING, Bytes, Flags, Numbers, numbers_at
-from doctor.metric_keys import END, HEADER, KEYS, RATE, RESUME, ROLES, STEP, STEP_IN_EPOCH
+from doctor.metric_keys import END, HEADER, KEYS, RATE, ROLES, STEP, STEP_IN_EPOCH
 from doctor.points import Floats, Ints
 
 # What ends a record: a line's end, a progress bar's return, the end of a dict.
@@ -15,13 +16,8 @@ _ENDS = np.isin(np.arange(256), list(b"\n\r}"))
 IS_STEP = np.array([key.series in ROLES for key in KEYS])
 
 
-def has_role(role: str) -> Flags:
-    """Which of KEYS have this role (or are this series)."""
-    return np.array([key.series == role for key in KEYS])
-
-
-_HEADER, _STEP, _STEP_IN_EPOCH = has_role(HEADER), has_role(STEP), has_role(STEP_IN_EPOCH)
-_EPOCH, _END, _RESUME = has_role("epoch"), has_role(END), has_role(RESUME)
+_HEADER, _STEP, _STEP_IN_EPOCH = has_series(HEADER), has_series(STEP), has_series(STEP_IN_EPOCH)
+_EPOCH, _END = has_series("epoch"), has_series(END)
 _PRIMARY = np.array([key.primary for key in KEYS])
 
 
@@ -82,11 +78,11 @@ class StepReader:
         header, self._header = _carried(numbers, records, _HEADER, self._header)
         return np.where(np.isnan(step), header, step)
 
-    def restarts(self, numbers: Numbers, records: Records) -> Flags:
-        """Which records are the first behind a line that says the run was resumed."""
+    def restarts(self, resumed: Ints, records: Records) -> Flags:
+        """Which records are the first behind a place that says the run was resumed."""
         restart = np.zeros(len(records) + 1, np.bool_)
         restart[0] = self._resumed
-        restart[np.searchsorted(records.start, numbers.start[_RESUME[numbers.key]])] = True
+        restart[np.searchsorted(records.start, resumed)] = True
         self._resumed = bool(restart[len(records)])
         return restart[: len(records)]
 
@@ -140,7 +136,7 @@ def _bar(piece: bytes) -> tuple[float, float]:
 
 def steps_taken(numbers: Numbers) -> float:
     """The number of steps that a run's summary tells: its seconds times its steps per second; NaN without a summary."""
-    seconds, rate = (numbers.value[has_role(role)[numbers.key]] for role in (END, RATE))
+    seconds, rate = (numbers.value[has_series(role)[numbers.key]] for role in (END, RATE))
     return float(round(seconds[-1] * rate[-1])) if len(seconds) and len(rate) else np.nan
 
 

@@ -7,7 +7,7 @@ import numpy as np
 from doctor.points import Ints
 
 # Metric lines nearer than this lie in one region; a line's start and end are looked for no further than REACH from a hit.
-NEAR = 2048
+NEAR = 256
 REACH = 8192
 MOST_INDENTED = 60
 
@@ -22,13 +22,11 @@ class Regions:
     start: Ints
     line: Ints
 
-    def moved(self, ends: Ints) -> tuple[Ints, Ints]:
-        """(which of these end offsets of the block lie in a region, their end offsets in ``text``)."""
+    def moved(self, ends: Ints) -> Ints:
+        """End offsets of the block as end offsets of ``text``; all must lie in a region."""
         region = np.searchsorted(self.source, ends - 1, side="right") - 1
-        own = ends - self.source[region] + self.start[region]
-        limit = np.append(self.start[1:], len(self.text))
-        inside = np.flatnonzero((region >= 0) & (own <= limit[region]))
-        return inside, own[inside]
+        moved: Ints = ends - self.source[region] + self.start[region]
+        return moved
 
     def lines(self, offsets: Ints) -> Ints:
         """The line numbers of offsets of ``text``."""

@@ -1,21 +1,31 @@
-"""Which bytes of a log are metrics: one scan pattern a spelling of a series. ``metric_points.py`` reads the numbers."""
+"""Where a log holds metrics: few scan patterns that find metric lines, among all the others in the one database.
 
-from doctor.metric_keys import KEYS, Key
+What stands in those lines is read by ``metric_points.py``; it needs numpy, so it is imported when the first pattern is found.
+"""
 
-# What may stand in front of a key: the start, a colour, punctuation, or a blank behind anything but a word.
-_LEFT = r"(?:\A ?|\x1b\[[\d;]{0,20}m ?|[^\w /.-]|[^a-z_] )"
-_SEPARATOR = r"""['"]?\)?[ \t:=]+['"]?(?:tensor\(|np\.float\d\d\()?"""
-_NUMBER = r"[-+]?[\dni.]"
+import re
+from collections.abc import Sequence
+
+# (pattern number, end offset), as the scan reports them.
+Hits = Sequence[tuple[int, int]]
+
+_NUMBER = r"['\"]?(?:tensor\(|np\.float\d\d\()?[-+]?[\dniNI.]"
+_LOSS_TAIL = r"(?:[_/ ](?:step|epoch|avg|mean|total|value|train|train/total|policy_avg))?"
+
+METRIC_PATTERNS = (
+    rf"[lL](?:oss|OSS){_LOSS_TAIL}['\"]?[ \t:=]+{_NUMBER}",
+    rf"[cC]ross[eE]ntropy(?:Loss)?['\"]?[ \t:=]+{_NUMBER}",
+    r"iteration {1,16}\d",  # Megatron leaves the loss out where it is NaN
+    r"\[(?:step|batch)=\d",
+    r"\bt[re]l:\d",
+    r"Attempted loss scale: [\d.]+, (?:but|reducing to) \d",
+    r"[rR]esum(?:ing|ed) (?:training )?from|[cC]ontinuing training from|[lL]oaded checkpoint|[rR]estoring (?:states )?from",
+)
+RESUME = len(METRIC_PATTERNS) - 1
+
+_FOUND = re.compile("|".join(f"({pattern})" for pattern in METRIC_PATTERNS).encode())
 
 
-def metric_patterns() -> tuple[str, ...]:
-    """One scan pattern for each of ``KEYS``. A match ends behind the first character of the number (its sign not counted)."""
-    return tuple(map(_pattern, KEYS))
-
-
-def _pattern(key: Key) -> str:
-    left = "" if key.spelling.startswith((r"\b", r"\[")) else _LEFT
-    if key.separator == "":
-        return f"(?i){left}(?:{key.spelling})"
-    separator = _SEPARATOR if key.separator is None else key.separator
-    return f"(?i){left}(?:{key.spelling}){separator}{_NUMBER}"
+def metric_hits(data: bytes) -> list[tuple[int, int]]:
+    """What the scan would report for METRIC_PATTERNS; for texts too short to be worth a scan."""
+    return [((found.lastindex or 1) - 1, found.end()) for found in _FOUND.finditer(data)]

@@ -44,7 +44,8 @@ def numbers_at(text: Bytes, starts: Ints) -> tuple[Floats, Ints, Flags]:
     decimal = _DECIMAL[text]
     ends = np.append(np.flatnonzero(decimal[:-1] & ~decimal[1:]) + 1, len(text) - 1)
     stops = np.where(decimal[starts], ends[np.searchsorted(ends, starts, side="right")], starts)
-    decimal = (stops > starts) & ~_word_follows(text, starts)
+    word = _word_follows(text, starts)
+    decimal = (stops > starts) & ~word
     values = np.full(len(starts), np.nan)
     good = decimal.copy()
     try:
@@ -52,7 +53,7 @@ def numbers_at(text: Bytes, starts: Ints) -> tuple[Floats, Ints, Flags]:
     except ValueError:
         _read_singly(text, np.flatnonzero(decimal), starts, stops, values, good)
     _read_thousands(text, np.flatnonzero(decimal & (text[stops] == _COMMA)), starts, stops, values)
-    _read_words(text, np.flatnonzero(~decimal), starts, stops, values, good)
+    _read_words(text, np.flatnonzero(word), starts, stops, values, good)
     return values, stops, good
 
 

@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import date
 
@@ -98,13 +99,24 @@ def _unwrapped(text: str) -> list[str]:
     except (ValueError, RecursionError):
         return [text]
     message = next((table[key] for key in _MESSAGE_KEYS if isinstance(table.get(key), str)), None)
-    if message is None:
+    parts = [message, *_tracebacks(table, message)]
+    if parts == [None]:
         return [text]
     stamp = next((table[key] + " " for key in _TIME_KEYS if isinstance(table.get(key), str)), "")
     rank = next((f"[rank{table[key]}]: " for key in _RANK_KEYS if isinstance(table.get(key), int)), "")
-    return [stamp + rank + one for one in message.splitlines()]
+    return [stamp + rank + one for part in parts for one in (part or "").splitlines()]
 
 
+def _tracebacks(table: object, besides: str | None) -> Iterator[str]:
+    """The tracebacks that structured loggers put into a field of their own (exc_info, exception, error.stack_trace)."""
+    for value in table.values() if isinstance(table, dict) else ():
+        if isinstance(value, dict):
+            yield from _tracebacks(value, besides)
+        elif isinstance(value, str) and _TRACEBACK in value and value != besides:
+            yield value
+
+
+_TRACEBACK = "Traceback (most recent call last)"
 _MESSAGE_KEYS = ("log", "message", "msg", "text", "event", "textPayload")
 _RANK_KEYS = ("rank", "global_rank")
 _TIME_KEYS = ("time", "timestamp", "ts", "asctime", "@timestamp")

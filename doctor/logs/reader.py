@@ -1,14 +1,17 @@
 """One log read block by block: the records that the scan's hits stand in, and what else the log says on the way."""
 
+from __future__ import annotations
+
 import re
 from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
+from typing import TYPE_CHECKING
 
 from doctor.logs.block_lines import BlockLines
 from doctor.logs.index import Index
-from doctor.logs.marks import DONE, FACT, LAUNCHER, MARK, PROGRESS, TRACEBACK, WATCHDOG
+from doctor.logs.marks import DONE, FACT, LAUNCHER, MARK, METRIC, TRACEBACK, WATCHDOG
 from doctor.logs.prefixes import Line
 from doctor.logs.records import Record
 from doctor.logs.run_facts import FactReader
@@ -30,6 +33,11 @@ MOST_KEPT = 4 * 1024 * 1024
 
 _PATH_RANK = re.compile(r"rank[_-]?(\d+)|attempt_\d+/(\d+)/std(?:out|err)\.log", re.IGNORECASE)
 _PATH_HOST = re.compile(r"\b((?:node|host|worker|gpu)[\w-]*?\d+)\b", re.IGNORECASE)
+
+
+if TYPE_CHECKING:
+    from doctor.logs.metric_points import MetricReader
+    from doctor.points import Points
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,24 +91,42 @@ class LogReader:
         self._lines_seen: dict[str, int] = {}
         self._last_seen: dict[str, int] = {}
         self._tracebacks: dict[int, Record] = {}
+        self._metrics: MetricReader | None = None
+        self._first_metric = index.owners.index(METRIC)
 
     def read(self, blocks: Iterable[Block]) -> Iterator[Candidate]:
         """All candidates in the order of the log; a traceback comes with the block in which it starts."""
         ended = True
-        for block, hits in scan_ahead(self._index.scanner, blocks):
+        for block, scanned in scan_ahead(self._index.scanner, blocks):
             if not self.size:
                 self._facts.take_framework(block.data[:HEAD].decode("utf-8", "replace"), self.path)
-            lines = BlockLines(block.data, self.lines + 1)
-            yield from self._candidates(block, hits, lines)
+            lines = BlockLines(block, self.lines + 1, scanned.newlines)
+            self._read_metrics(block, scanned.hits)
+            yield from self._candidates(block, scanned.hits, lines)
             if self.size <= MOST_KEPT:
                 self.kept += block.data[block.start : block.end]
-            self.lines += block.data.count(b"\n", block.start, block.end)
+            self.lines += scanned.newlines
             self.size += block.end - block.start
             self._tracebacks = {number: record for number, record in self._tracebacks.items() if number > self.lines}
             ended = block.data.endswith(b"\n", 0, block.end)
         self.lines += not ended
         if self.size > MOST_KEPT:
             self.kept = bytearray()
+
+    def points(self) -> Points | None:
+        """The metrics of this log; None if it has none."""
+        return None if self._metrics is None else self._metrics.points()
+
+    def _read_metrics(self, block: Block, hits: list[tuple[int, int]]) -> None:
+        """Numpy is loaded by the first metric line."""
+        owners, first = self._index.owners, self._first_metric
+        own = [(n - first, end) for n, end in hits if owners[n] == METRIC and block.start < end <= block.end]
+        if own and self._metrics is None:
+            from doctor.logs.metric_points import MetricReader
+
+            self._metrics = MetricReader(self.path)
+        if self._metrics is not None:
+            self._metrics.take(block.data, own, self.lines + 1)
 
     def _candidates(self, block: Block, hits: list[tuple[int, int]], lines: BlockLines) -> Iterator[Candidate]:
         """Hits behind the block's end count only if they stand in a traceback that starts before it."""
@@ -121,10 +147,10 @@ class LogReader:
     def _hits_of(self, block: Block, hits: list[tuple[int, int]]) -> Iterator[tuple[str, int]]:
         """(owner, end) of the hits that no earlier block had; of progress only the last."""
         owners = self._index.owners
-        backwards = (n for n in range(len(hits) - 1, -1, -1) if owners[hits[n][0]] == PROGRESS)
+        backwards = (n for n in range(len(hits) - 1, -1, -1) if owners[hits[n][0]] == METRIC)
         progress = list(islice((n for n in backwards if block.start < hits[n][1] <= block.end), LAST_PROGRESS))
         for n, (pattern, end) in enumerate(hits):
-            if end > block.start and (owners[pattern] != PROGRESS or n in progress):
+            if end > block.start and (owners[pattern] != METRIC or n in progress):
                 yield owners[pattern], end
 
     def _wanted(self, owner: str, number: int) -> bool:
@@ -148,7 +174,7 @@ class LogReader:
             self._waits.take(lines.around(end), self._rank)
         elif owner == DONE:
             self.progress.done = number
-        elif owner == PROGRESS:
+        elif owner == METRIC:
             self._progress(lines.around(end), number)
         elif not owner.startswith(MARK):
             return self.placed(lines.around(end), number, number)

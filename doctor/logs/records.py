@@ -47,6 +47,17 @@ class Record:
     chain: tuple[Raised, ...] = ()
 
 
+def spawned_rank(record: Record) -> int | None:
+    """The process that torch.multiprocessing.spawn names as the one that failed: its number there is its rank."""
+    raised = next((one for one in record.chain if _SPAWN.search(one.type)), None)
+    found = _FAILED.search(raised.text) if raised else None
+    return int(found[1]) if found else None
+
+
+_SPAWN = re.compile(r"\bProcess(?:Raised|Exited)Exception$")
+_FAILED = re.compile(r"\b[Pp]rocess (\d{1,6}) terminated with ")
+
+
 def advises(text: str) -> bool:
     """Whether a line only gives advice; such lines name causes that nobody saw."""
     return _ADVICE.search(text) is not None

@@ -78,6 +78,7 @@ _SHOWN_BY_FRAMES: tuple[tuple[str, str, Value], ...] = (
     (r"torch/utils/checkpoint\.py:\d+ in backward", "config.gradient_checkpointing_kwargs.use_reentrant", True),
 )
 
+
 def fact_patterns(keys: Iterable[str]) -> tuple[str, ...]:
     """Scan patterns for lines that may hold a fact; ``keys`` are the leaf names of the settings that signatures ask for."""
     names = _alternatives(keys)
@@ -156,7 +157,7 @@ class FactReader:
             facts = {f"config.{key}": Fact(None) for key in self._keys} | facts
         if any(f"config.{key}" in self._resolved for key in MODEL_KEYS):
             facts["config_format"] = Fact("axolotl")
-        found = derived(facts)
+        found = dict(derived(facts))
         if "strategy" in found and found["strategy"].value is None:
             del found["strategy"]  # what the log shows of it is better than that no setting asks for one
         return facts | found

@@ -6,6 +6,7 @@ import threading
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 
 import hyperscan
 
@@ -34,32 +35,36 @@ NOWHERE = r"\x00\x00no pattern"
 
 
 class Scanner:
-    """A compiled database. Threads may scan at the same time: each has scratch space of its own."""
+    """A compiled database. Threads may scan at the same time: each has a copy of its own, since scanning locks it."""
 
-    def __init__(self, database: hyperscan.Database) -> None:
-        self._database = database
-        database.scratch = hyperscan.Scratch(database)
+    def __init__(self, dumped: bytes) -> None:
+        self._dumped = dumped
         self._own = threading.local()
+        self._own.database = _loaded(dumped)
 
     def hits(self, data: bytes) -> list[tuple[int, int]]:
         """(pattern number, end offset) of every match, in the order of their ends."""
         found: list[tuple[int, int]] = []
         append = found.append
-        if not hasattr(self._own, "scratch"):
-            self._own.scratch = hyperscan.Scratch(self._database)
-        self._database.scan(
-            data, lambda number, start, end, flags, context: append((number, end)), scratch=self._own.scratch
-        )
+        if not hasattr(self._own, "database"):
+            self._own.database = _loaded(self._dumped)
+        self._own.database.scan(data, lambda number, start, end, flags, context: append((number, end)))
         return found
 
     def dump(self) -> bytes:
         """The database as bytes, for ``load``."""
-        return bytes(hyperscan.dumpb(self._database))
+        return self._dumped
+
+
+def _loaded(dumped: bytes) -> hyperscan.Database:
+    database = hyperscan.loadb(dumped, hyperscan.HS_MODE_BLOCK)
+    database.scratch = hyperscan.Scratch(database)
+    return database
 
 
 def load(dumped: bytes) -> Scanner:
     """A scanner from ``dump``'s bytes; hyperscan.error if this machine or library can't use them."""
-    return Scanner(hyperscan.loadb(dumped, hyperscan.HS_MODE_BLOCK))
+    return Scanner(dumped)
 
 
 def compile_patterns(patterns: Sequence[str], names: Sequence[str]) -> Scanner:
@@ -70,20 +75,32 @@ def compile_patterns(patterns: Sequence[str], names: Sequence[str]) -> Scanner:
         return compile_patterns([NOWHERE], ["none"])
     database = hyperscan.Database(mode=hyperscan.HS_MODE_BLOCK)
     database.compile(expressions=expressions, ids=list(range(len(expressions))), flags=flags)
-    return Scanner(database)
+    return Scanner(bytes(hyperscan.dumpb(database)))
 
 
-def scan_ahead(scanner: Scanner, blocks: Iterable[Block]) -> Iterator[tuple[Block, list[tuple[int, int]]]]:
-    """Blocks with their hits, in order; while one is looked at, the next are read and scanned by other threads."""
-    ahead: deque[tuple[Block, Future[list[tuple[int, int]]]]] = deque()
+@dataclass(frozen=True, slots=True)
+class Scanned:
+    """What a scan finds in a block: its hits, and the number of line ends between its start and its end."""
+
+    hits: list[tuple[int, int]]
+    newlines: int
+
+
+def scan_ahead(scanner: Scanner, blocks: Iterable[Block]) -> Iterator[tuple[Block, Scanned]]:
+    """Blocks with what is in them, in order; while one is looked at, the next are read and scanned by other threads."""
+
+    def scan(block: Block) -> Scanned:
+        return Scanned(scanner.hits(block.data), block.data.count(b"\n", block.start, block.end))
+
+    ahead: deque[tuple[Block, Future[Scanned]]] = deque()
     with ThreadPoolExecutor(THREADS) as pool:
         for block in blocks:
-            ahead.append((block, pool.submit(scanner.hits, block.data)))
+            ahead.append((block, pool.submit(scan, block)))
             if len(ahead) > THREADS:
-                first, hits = ahead.popleft()
-                yield first, hits.result()
-        for first, hits in ahead:
-            yield first, hits.result()
+                first, scanned = ahead.popleft()
+                yield first, scanned.result()
+        for first, scanned in ahead:
+            yield first, scanned.result()
 
 
 def widened(pattern: str) -> str:

@@ -59,10 +59,13 @@ class Block:
     start: int = 0
 
 
-def find_sources(paths: list[str]) -> list[Source]:
-    """The logs that these arguments name, in order and each once; LogError if one names nothing."""
+def find_sources(paths: list[str], *, needed: bool = True) -> list[Source]:
+    """The logs that these arguments name, in order and each once; LogError if one names nothing.
+
+    Unless logs are ``needed``, a folder may be without.
+    """
     found: dict[str, Source] = {}
-    for source in chain.from_iterable(map(_expand, paths)):
+    for source in chain.from_iterable(_expand(path, needed) for path in paths):
         found.setdefault(_identity(source.path), source)
     return list(found.values())
 
@@ -72,7 +75,7 @@ def _identity(path: str) -> str:
     return path if path == STDIN else os.path.realpath(path)
 
 
-def _expand(path: str) -> list[Source]:
+def _expand(path: str, needed: bool) -> list[Source]:
     if path == STDIN:
         return [Source(STDIN, None)]
     try:
@@ -81,7 +84,7 @@ def _expand(path: str) -> list[Source]:
         _refuse(fault)
     except (OSError, ValueError):  # no such file, or a glob, or nothing that can be a path
         return _matching(path)
-    return _in_folder(path) if stat.S_ISDIR(status.st_mode) else [_file(path, status)]
+    return _in_folder(path, needed) if stat.S_ISDIR(status.st_mode) else [_file(path, status)]
 
 
 def _matching(pattern: str) -> list[Source]:
@@ -95,13 +98,13 @@ def _file(path: str, status: os.stat_result) -> Source:
     return Source(path, status.st_size if stat.S_ISREG(status.st_mode) else None)
 
 
-def _in_folder(folder: str) -> list[Source]:
+def _in_folder(folder: str, needed: bool) -> list[Source]:
     found = [
         _file(path, os.stat(path))
         for root, folders, names in os.walk(folder, onerror=_refuse)
         for path in _sorted_logs(root, folders, names)
     ]
-    if not found:
+    if not found and needed:
         raise LogError(
             f"{folder}: no logs in this folder; name the files if they are called otherwise than *.log, *.out, *.err or *.txt"
         )

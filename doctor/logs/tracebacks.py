@@ -26,6 +26,8 @@ _EXCEPTION = re.compile(
 )
 _CHAIN = re.compile(r"The above exception was the direct cause|During handling of the above exception")
 _NESTED = re.compile(r"Original Traceback \(most recent call last\)")
+# torch.multiprocessing.spawn quotes the traceback of its child behind this line.
+_SPAWNED = re.compile(r"-- Process \d+ terminated with the following error:")
 _BOX = "│╭╰─╮╯|┃"
 _GROUP = re.compile(r"\s*(?:\+[-+]*(?: (?:\d+|\.\.\.) -+)?|\|)(?: |$)")
 _BOX_SOURCE = re.compile(r"\s*❱\s*\d+\s*│?\s*")
@@ -34,7 +36,10 @@ _QUOTE_MARKS = ('"""', "'''")
 
 @dataclass(frozen=True, slots=True)
 class Traceback:
-    """A whole traceback of one rank: its exceptions, the first that was raised first, and the lines that it took."""
+    """A traceback of one rank: its exceptions, the first that was raised first, and the lines that it took.
+
+    Where the log ends among its frames, the only exception has no type and no text: nobody printed it.
+    """
 
     chain: tuple[Raised, ...]
     lines: frozenset[int]
@@ -58,7 +63,7 @@ def read_traceback(lines: Iterator[tuple[int, Line]]) -> Traceback | None:
     """The traceback whose header is the first line; the others are the numbered lines behind it, of all ranks.
 
     Lines of other streams (another rank, host or process in the prefix) are passed over. None if no exception is
-    reached: a traceback that was cut off, or text that only mentions one.
+    reached, as in text that only mentions one; but a traceback whose stream ends among its frames is one that was cut.
     """
     number, header = next(lines)
     reader, key = _Reader(number, header.text), header.key
@@ -67,7 +72,7 @@ def read_traceback(lines: Iterator[tuple[int, Line]]) -> Traceback | None:
             key = ()  # a logger puts its prefix before the header only
         if line.key == key and not reader.take(number, line):
             break
-    return reader.result()
+    return reader.result() or (reader.cut() if next(lines, None) is None else None)
 
 
 class _Reader:
@@ -75,15 +80,20 @@ class _Reader:
 
     def __init__(self, number: int, header: str) -> None:
         self._done: list[_Open] = []
+        self._first = number
         self._lines: set[int] = {number}
         self._pending: list[int] = []
         self._style: tuple[bool, bool] | None = None
         self._chained = False
+        self._strayed = False
+        self._spawned = False
         self._now = self._opened(header)
 
     def take(self, number: int, line: Line) -> bool:
         if len(self._lines) >= MOST_OWN_LINES:
             return False
+        if self._now.type and self._lines == {self._first} and number != self._first:
+            return False  # escaped into one line: the next one is another record
         style = (line.time is not None, line.logged)
         self._style = self._style or style
         if HEADER in line.text:
@@ -101,6 +111,12 @@ class _Reader:
             return None
         chain = [Raised(one.type, "\n".join(one.message), one.line, tuple(one.frames)) for one in self._done]
         return Traceback(tuple(chain), frozenset(self._lines))
+
+    def cut(self) -> Traceback | None:
+        """What is there of a traceback that ends among its frames: they are all known, what was raised is not."""
+        if self._strayed or not self._now.frames:
+            return None
+        return Traceback((Raised("", "", max(self._lines), tuple(self._now.frames)),), frozenset(self._lines))
 
     def _opened(self, text: str) -> _Open:
         found = _Open(nested=_NESTED.search(text) is not None, boxed="─" in text)
@@ -122,11 +138,13 @@ class _Reader:
 
     def _header(self, number: int, text: str) -> bool:
         """Another header belongs to this traceback if it is chained, nested, or quoted in a message."""
-        chained = self._chained or self._now.group or _NESTED.search(text) is not None or not self._now.type
-        if not chained:
+        nested = self._spawned or _NESTED.search(text) is not None
+        if self._now.type and not (self._chained or nested or self._now.group):
             return False
         self._close()
-        self._now, self._chained = self._opened(text), False
+        self._now = self._opened(text)
+        self._now.nested |= nested
+        self._chained = self._spawned = False
         self._lines.add(number)
         return True
 
@@ -162,7 +180,9 @@ class _Reader:
             last = self._now.frames[-1]
             self._now.frames[-1] = Frame(last.path, last.line, last.function, words)
             return True
-        return not text or text[:1].isspace() or self._now.boxed or self._now.cell or bool(self._now.frames)
+        indented = not text or text[:1].isspace()
+        self._strayed |= not indented
+        return indented or self._now.boxed or self._now.cell or bool(self._now.frames)
 
     def _is_source(self, text: str) -> bool:
         """A box shows the lines around as well, and marks the one that ran."""
@@ -172,6 +192,12 @@ class _Reader:
         """A line behind the exception: more of its message, or the words that chain it to the next one."""
         if _CHAIN.search(text):
             self._chained = True
+        if _SPAWNED.match(text):
+            self._spawned = True
+            self._now.message.append(text)
+            return True
+        if self._spawned:
+            return not text.strip()
         if self._chained or not text.strip() or text in _QUOTE_MARKS:
             return True
         if self._pending or style != self._style or number > max(self._lines) + MOST_APART or _starts_anew(text):
@@ -182,8 +208,8 @@ class _Reader:
 
 _ANEW = re.compile(
     r"\[?\d{4}-\d\d-\d\d|\[?[EWIF]\d{3,4} \d\d:|(?:DEBUG|INFO|WARNING|ERROR|CRITICAL)\b|\[(?:INFO|WARNING|ERROR|rank\d)|"
-    r"\s*\d{1,3}%\||(?i:step|epoch|iter(?:ation)?)[ :=]{1,3}\d|Exception ignored in|\S+: UserWarning|"
-    r"={10,}|-{10,}|\{'|srun:|slurmstepd:|Killed|```"
+    r"\s*\d{1,3}%\||(?i:step|epoch|iter(?:ation)?)[ :=]{1,9}\d|Exception ignored in|\S+: UserWarning|"
+    r"={10,}|-{10,}|={3,} |\{'|srun:|slurmstepd:|Killed|Terminated$|\S+: line \d+:\s+\d+ [A-Z]|```"
 )
 
 

@@ -7,6 +7,7 @@ from doctor.logs.records import Frame, Raised, Record
 from doctor.masks import fingerprint
 
 ID = "unknown/exception"
+CUT = "unknown/traceback-cut"
 
 # Launchers and wrappers raise these because something else failed.
 _WRAPPERS = re.compile(
@@ -49,6 +50,32 @@ def finding(record: Record, records: list[Record]) -> Finding:
         ranks=tuple(sorted({one.rank for one in records if one.rank is not None})),
         captures={"type": raised.type},
         fingerprint=fingerprint(ID, raised.text, frame.function if frame else ""),
+    )
+
+
+def cut(record: Record) -> bool:
+    """Whether a record is a traceback whose exception is not in the log."""
+    return bool(record.chain) and not record.chain[0].type
+
+
+def cut_finding(records: list[Record]) -> Finding:
+    """The finding of tracebacks that end before they say what was raised; the first of them is shown."""
+    record = min(records, key=_order)
+    raised, frame = record.chain[0], user_frame(record.chain[0])
+    at = str(frame) if frame else ""
+    return Finding(
+        id=CUT,
+        title="The log ends in the middle of a traceback",
+        severity=Severity.ERROR,
+        confidence=Confidence.LOW,
+        role=Role.ECHO,
+        place=Lines(record.path, record.line, record.last_line, record.rank, record.host, record.time),
+        evidence=(f"at {at}",) if at else (),
+        cause="An exception was on its way, and the log stops before the line that names it.",
+        fix="Get the rest of the log: the exception stands behind the last frame. A copy may have been taken too early.",
+        count=len(records),
+        ranks=tuple(sorted({one.rank for one in records if one.rank is not None})),
+        fingerprint=fingerprint(CUT, frame.function if frame else "", raised.frames[-1].function),
     )
 
 

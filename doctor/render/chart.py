@@ -1,8 +1,9 @@
-"""What was measured in weights, as plain text: a chart for each group with outliers, the plan, and where it went."""
+"""What is drawn in a report, as plain text: metric series, a chart for each group of drifting tensors, the plan."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from doctor.render.plot import plot
 from doctor.report import Report
 
 WIDTH = 36
@@ -10,10 +11,11 @@ MOST_ROWS = 48
 AROUND = 2  # rows shown on each side of an outlier where not all fit
 
 
-def blocks(report: Report) -> list[list[str]]:
-    """The blocks of lines to show below the findings: charts, the plan, what was written; empty for other reports."""
+def drawn(report: Report) -> list[list[str]]:
+    """The blocks of lines to show below the findings: metric series, charts of weights, the plan, what was written."""
+    plots = [plot(one.name, one.steps, one.values, one.marks).splitlines() for one in report.plots]
     charts = [chart(group) for group in report.groups if group["outliers"]]
-    return [block for block in (*charts, plan(report)) if block]
+    return [block for block in (*plots, *charts, plan(report)) if block]
 
 
 def plan(report: Report) -> list[str]:

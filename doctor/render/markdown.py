@@ -3,7 +3,7 @@
 import re
 
 from doctor.finding import Finding
-from doctor.render.chart import blocks
+from doctor.render.chart import drawn
 from doctor.render.words import plain, scope, shortened, split, told
 from doctor.report import Report
 
@@ -15,7 +15,7 @@ def render(report: Report) -> str:
     """Markdown of less than 60,000 characters, which is what issue trackers take."""
     full, brief, echoes = split(report)
     parts = [_headline(report), *(_full(finding, report) for finding in full)]
-    parts += [fenced("\n".join(block), "text") for block in blocks(report)]
+    parts += [fenced("\n".join(block), "text") for block in drawn(report)]
     if report.verdict.ask_for:
         parts.append(_list("To find the cause, collect", [escaped(one) for one in report.verdict.ask_for]))
     if brief:

@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from doctor.finding import Finding, Key, Lines, Severity, Steps, Tensor
-from doctor.render.chart import blocks
+from doctor.render.chart import drawn
 from doctor.render.words import plain, scope, shortened, split, told
 from doctor.report import Report
 from doctor.rootcause import State
@@ -44,7 +44,7 @@ def _parts(report: Report) -> list[RenderableType]:
     for finding in full:
         parts += [""] if finding.id == report.verdict.root else ["", _title(finding)]
         parts += _full(finding, report)
-    parts += [part for block in blocks(report) for part in ("", _lines(block))]
+    parts += [part for block in drawn(report) for part in ("", _lines(block))]
     if report.verdict.ask_for:
         parts += ["", _list("To find the cause, collect", report.verdict.ask_for)]
     if brief:

@@ -1,20 +1,28 @@
-"""One streaming pass over a checkpoint: threads read spans of SPAN bytes; memory does not grow with the files."""
+"""One streaming pass over a checkpoint: processes read spans of SPAN bytes; memory does not grow with the files."""
 
+import ctypes
 import math
 import os
-import threading
+import signal
+import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
+from functools import cache
+from multiprocessing import get_context
 from pathlib import Path
 
+from doctor.errors import CheckpointError
 from doctor.weights.dtypes import DTYPES, Dtype
 from doctor.weights.entries import Entry, Fault, FaultKind, Piece
 from doctor.weights.layers import TensorRole, is_expert_stack, place_of
 from doctor.weights.moments import Moments, Workspace, merge
 
 SPAN = 32 << 20
-MOST_THREADS = 16
+SMALL = 128 << 20  # bytes that are measured sooner than processes are started
+MOST_WORKERS = 16
+PR_SET_PDEATHSIG = 1
 NOT_WEIGHTS = (TensorRole.BUFFER, TensorRole.SCALE, TensorRole.PACKED)
 
 Progress = Callable[[int], None]
@@ -70,17 +78,17 @@ class _Result:
 def measure(
     entries: Sequence[Entry],
     progress: Progress = lambda nbytes: None,
-    threads: int | None = None,
+    workers: int | None = None,
     precise: Callable[[str], bool] = lambda name: False,
 ) -> tuple[list[Measured], list[Fault]]:
     """Measure every entry in one pass; a tensor that can't be read becomes a fault.
 
     ``progress`` gets the number of bytes just done. Results come in the order of the entries and do not depend on the
-    number of threads. Deviations are good to about 1e-7; where ``precise`` holds for the name, to float64.
+    number of processes. Deviations are good to about 1e-7; where ``precise`` holds for the name, to float64.
     """
     found: list[dict[int, list[Moments]]] = [{} for _ in entries]
     broken: dict[int, str] = {}
-    for results in _in_threads(_tasks(_spans(entries, precise)), threads or min(MOST_THREADS, os.cpu_count() or 1)):
+    for results in _results(list(_tasks(_spans(entries, precise))), workers or min(MOST_WORKERS, os.cpu_count() or 1)):
         for result in results:
             found[result.span.entry].setdefault(result.span.expert, []).append(result.moments)
             if result.fault:
@@ -137,23 +145,43 @@ def _tasks(spans: Iterable[_Span]) -> Iterator[list[_Span]]:
         yield task
 
 
-def _in_threads(tasks: Iterable[list[_Span]], threads: int) -> Iterator[list[_Result]]:
-    local = threading.local()
-    pool = ThreadPoolExecutor(threads)
+def _results(tasks: Sequence[list[_Span]], workers: int) -> Iterator[list[_Result]]:
+    """The results of all tasks in their order: in this process if they are few, otherwise in forked ones.
+
+    numpy holds the interpreter so often between calls on small chunks that threads gain nothing (measured: 1 to 16 threads at
+    1.7 to 1.4 GB/s, 16 processes at 18.7).
+    """
+    if workers < 2 or sum(span.nbytes for task in tasks for span in task) < SMALL or not hasattr(os, "fork"):
+        yield from map(_run, tasks)
+        return
+    pool = ProcessPoolExecutor(workers, get_context("fork"), _leave_with_parent)
     try:
-        yield from pool.map(lambda task: _run(task, local), tasks)
+        yield from pool.map(_run, tasks)
+    except BrokenProcessPool:
+        raise CheckpointError("a process that measured was killed, most likely for memory; try again") from None
     finally:
         pool.shutdown(cancel_futures=True)
 
 
-def _run(task: list[_Span], local: threading.local) -> list[_Result]:
-    if not hasattr(local, "workspace"):
-        local.workspace = Workspace()
+def _leave_with_parent() -> None:
+    """A worker leaves Ctrl-C to its parent, and ends when that one is killed."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def _run(task: list[_Span]) -> list[_Result]:
     try:
         with open(task[0].piece.file, "rb", buffering=0) as file:
-            return [_read(span, file.fileno(), local.workspace) for span in task]
+            return [_read(span, file.fileno(), _workspace()) for span in task]
     except OSError as fault:
         return [_Result(span, Moments(), f"can't be opened: {fault.strerror}") for span in task]
+
+
+@cache
+def _workspace() -> Workspace:
+    """The buffers of this process."""
+    return Workspace()
 
 
 def _read(span: _Span, descriptor: int, workspace: Workspace) -> _Result:

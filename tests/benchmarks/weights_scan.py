@@ -6,7 +6,7 @@
 It makes a bf16 checkpoint with the tensors of Qwen3.5-35B-A3B (40 layers, three drifted convolutions; 256 experts whose
 width makes it as large as asked for, below 16 GB fewer experts of the real width), warms the page cache, and prints a
 table. Every row runs in a process of its own, --repeat times, and counts with its best time: a shared machine only ever
-adds to it. The CPU column is the time of all its threads; where the cores are shared, compare that.
+adds to it. The CPU column is the time of all its threads and processes; where the cores are shared, compare that.
 """
 
 from __future__ import annotations
@@ -123,12 +123,12 @@ def straight(folder: Path) -> None:
                 file.get_tensor(name).float().std().item()
 
 
-def doctor(folder: Path, threads: int) -> None:
+def doctor(folder: Path, workers: int) -> None:
     """doctor's pass: mean, std, rms, norm, absmax, NaN, Inf and zeros of each tensor and each expert."""
     from doctor.weights.checkpoint import open_checkpoint
     from doctor.weights.measure import measure
 
-    measured, faults = measure(open_checkpoint(folder).entries, threads=threads)
+    measured, faults = measure(open_checkpoint(folder).entries, workers=workers)
     assert measured
     assert not faults
 

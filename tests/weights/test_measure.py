@@ -1,9 +1,12 @@
+import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
 
+from doctor.errors import CheckpointError
 from doctor.weights.checkpoint import open_checkpoint
 from doctor.weights.entries import Entry, Fault, FaultKind, Piece
 from doctor.weights.measure import SPAN, measure
@@ -31,10 +34,24 @@ def test_the_whole_stack_agrees_with_its_experts(save: Save) -> None:
     assert tensor.moments.std == pytest.approx(float(stack.double().std()), rel=1e-12)
 
 
-def test_results_do_not_depend_on_the_threads(save: Save) -> None:
+@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")  # forking beside torch's threads
+def test_results_do_not_depend_on_the_processes(save: Save, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("doctor.weights.measure.SMALL", 0)
     folder = save({f"l.{i}.weight": torch.randn(300_000 + i).bfloat16() for i in range(6)})
     entries = open_checkpoint(folder).entries
-    assert measure(entries, threads=1) == measure(entries, threads=4)
+    assert measure(entries, workers=1) == measure(entries, workers=4)
+
+
+@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
+def test_a_killed_worker_is_one_clear_line(save: Save, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("doctor.weights.measure.SMALL", 0)
+    monkeypatch.setattr("doctor.weights.measure._run", kill_myself)
+    with pytest.raises(CheckpointError, match="a process that measured was killed"):
+        measure(open_checkpoint(save({"a": torch.ones(10)})).entries, workers=2)
+
+
+def kill_myself(task: object) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
 
 
 def test_a_tensor_larger_than_a_span(tmp_path: Path) -> None:

@@ -1,0 +1,1 @@
+"""Metric series: read, split into runs, and judged."""

@@ -1,0 +1,259 @@
+"""Shapes of the loss that show in single points or in its level: not finite, zero, uniform, flat, high, too good."""
+
+import numpy as np
+
+from doctor.finding import Confidence
+from doctor.points import Floats
+from doctor.traces.robust import longest_stretch
+from doctor.traces.view import Answer, Limits, Seen, Undecided, View, at, shown, too_short
+from doctor.traces.vocabularies import Vocabulary, nearest_vocabulary
+
+NATS_PER_BIT = float(np.log(2))
+
+
+def nonfinite(view: View, limits: Limits) -> Answer:
+    """NaN or infinite in at least ``row`` points in a row, or in more than ``share`` of all points behind ``after`` steps."""
+    bad = ~np.isfinite(view.values)
+    first, last = longest_stretch(bad)
+    late = bad & (view.steps - view.steps[0] >= limits["after"])
+    often = late.sum() >= 3 and late.sum() > limits["share"] * len(bad)
+    if last - first + 1 < limits["row"] and not often:
+        return None
+    first = int(np.argmax(bad)) if often or limits["row"] == 1 else first
+    return _turned(view, first)
+
+
+def nonfinite_beside_finite(view: View, limits: Limits) -> Answer:
+    """The same, where the training loss of the run is finite."""
+    loss = view.run.series.get("loss")
+    if loss is None or not len(loss):
+        return None
+    answer = nonfinite(view, limits)
+    if not isinstance(answer, Seen):
+        return answer
+    return None if (~np.isfinite(loss.values)).any() or _masked(view) else answer
+
+
+def _masked(view: View) -> bool:
+    """Whether the loss only looks finite: it is exactly zero where the judged series is not finite."""
+    beside = view.beside("loss")
+    return bool((beside[~np.isfinite(view.values)] == 0).any())
+
+
+def masked_nan(view: View, limits: Limits) -> Answer:
+    """A loss of exactly 0 with a gradient norm that is not finite, at ``row`` points: Trainer prints a filtered NaN so.
+
+    Where no gradient norm is printed, a loss that had grown beyond its start and then is 0 to the end.
+    """
+    norm, unseen = view.beside("grad_norm"), view.lacks("grad_norm")
+    bad = (view.values == 0) & ~np.isfinite(norm) & ~unseen
+    if unseen.all() and len(view.main) > 2 and (view.values[-3:] == 0).all():
+        last = int(np.flatnonzero(np.append(view.values != 0, True))[:-1].max(initial=-1))
+        bad = (np.arange(len(view.main)) > last) & (last >= 0) & (view.values[last] > view.values[0])
+    if bad.sum() < limits["row"]:
+        return None
+    return _turned(view, int(np.argmax(bad)))
+
+
+def _turned(view: View, first: int) -> Seen:
+    before = view.values[:first]
+    finite = before[np.isfinite(before)]
+    captures = {"first_step": at(view.steps[first]), "value": shown(view.values[first])}
+    if len(finite):
+        captures |= {"before": shown(finite[-1]), "last_good_step": at(view.steps[:first][np.isfinite(before)][-1])}
+    return Seen(first, len(view.main) - 1, captures)
+
+
+def zero(view: View, limits: Limits) -> Answer:
+    """Below ``below`` at ``row`` points in a row, from the start or out of a loss above ``from``: not what memorising looks
+    like. A normal gradient norm means that only the display rounds to zero."""
+    norm = view.beside("grad_norm")
+    flags = (
+        (np.abs(view.values) < limits["below"])
+        & ~(np.abs(norm) > limits["grad_norm"])
+        & (np.isfinite(norm) | view.lacks("grad_norm"))
+    )
+    first, last = longest_stretch(flags)
+    if last - first + 1 < limits["row"]:
+        return None
+    if first > 0 and view.values[first - 1] < limits["from"]:
+        return None
+    return Seen(first, last, {"first_step": at(view.steps[first]), "points": str(last - first + 1)})
+
+
+def at_uniform(view: View, limits: Limits) -> Answer:
+    """The median of the second half lies within ``near`` of ln(vocabulary), has not moved by more than ``moved`` since the
+    start, and is past ``steps`` steps and twice the warm-up."""
+    short = too_short(view, limits["points"]) or _too_early(view, limits["steps"])
+    if short:
+        return short
+    values = _nats(view)
+    if len(values) < limits["points"]:
+        return None
+    level, change = _level_and_change(values)
+    vocabulary = _vocabulary(view, level, limits["near"])
+    if vocabulary is None or abs(change) > limits["moved"] * level or _dead_rate(view):
+        return None
+    if abs(level - vocabulary.uniform_loss) > limits["near"] * vocabulary.uniform_loss:
+        return None
+    return _uniform(view, vocabulary, level)
+
+
+def _vocabulary(view: View, level: float, near: float) -> Vocabulary | None:
+    """The known vocabulary if its uniform loss fits; otherwise, where the known one is not certain, the family that fits."""
+    known = view.setup.vocabulary
+    if known is not None and (known.certain or abs(level - known.uniform_loss) <= near * known.uniform_loss):
+        return known
+    return nearest_vocabulary(level, near)
+
+
+def _uniform(view: View, vocabulary: Vocabulary, level: float) -> Seen:
+    captures = {
+        "value": shown(level),
+        "vocabulary": str(vocabulary.size),
+        "family": vocabulary.family,
+        "uniform": shown(vocabulary.uniform_loss),
+        "first_step": at(view.steps[0]),
+        "last_step": at(view.steps[-1]),
+    }
+    return Seen(0, len(view.main) - 1, captures, confidence=Confidence.HIGH if vocabulary.certain else Confidence.LOW)
+
+
+def at_level(view: View, limits: Limits) -> Answer:
+    """A preference loss that stays within ``near`` of ``level`` while the reward margin stays below ``margin``."""
+    short = too_short(view, limits["points"]) or _too_early(view, limits["steps"])
+    if short:
+        return short
+    level, change = _level_and_change(view.values)
+    margin = view.beside("rewards_margin")
+    moved = (
+        abs(change) > limits["near"] * limits["level"]
+        or abs(level - limits["level"]) > limits["near"] * limits["level"]
+    )
+    if moved or np.nanmax(np.abs(margin), initial=0.0) > limits["margin"]:
+        return None
+    return Seen(0, len(view.main) - 1, {"value": shown(level), "last_step": at(view.steps[-1])})
+
+
+def flat(view: View, limits: Limits) -> Answer:
+    """A loss above ``level`` whose second half lies within ``moved`` of its first tenth, without a significant slope, in a run
+    whose start is seen."""
+    short = too_short(view, limits["points"]) or _too_early(view, limits["steps"])
+    if short:
+        return short
+    if not view.setup.starts:
+        return Undecided("loss: the start of the run is not in this log")
+    values = view.values[np.isfinite(view.values)]
+    if len(values) < limits["points"]:
+        return None
+    level, change = _level_and_change(values)
+    if level < limits["level"] or abs(change) > limits["moved"] * level or falls(values, limits["slope"]):
+        return None
+    captures = {
+        "value": shown(level),
+        "before": shown(values[0]),
+        "first_step": at(view.steps[0]),
+        "last_step": at(view.steps[-1]),
+    }
+    return Seen(0, len(view.main) - 1, captures)
+
+
+def slow_start(view: View, limits: Limits) -> Answer:
+    """A loss that started above ``from`` and is still above ``share`` of its start ``steps`` steps behind the warm-up, and
+    falls."""
+    if not view.setup.starts or view.values[0] < limits["from"]:
+        return None
+    late = np.flatnonzero(view.steps - view.steps[0] >= view.setup.warmup + limits["steps"])
+    if len(late) < 3 or len(view.main) < limits["points"]:
+        return Undecided(f"loss: fewer than 3 points behind the warm-up and {limits['steps']:.0f} steps more")
+    start, here = float(np.median(view.values[:3])), float(np.median(view.values[late[0] : late[0] + 3]))
+    if here <= limits["share"] * start or not falls(view.values, limits["slope"]):
+        return None
+    captures = {
+        "before": shown(start),
+        "value": shown(here),
+        "first_step": at(view.steps[late[0]]),
+        "warmup": at(view.setup.warmup),
+    }
+    return Seen(int(late[0]), len(view.main) - 1, captures)
+
+
+def high_start(view: View, limits: Limits) -> Answer:
+    """The loss of a pretrained model that starts above ``level`` and, ``settle`` steps later, is not below ``share`` of it.
+
+    Multimodal runs start at 8 to 15 and fall below 1 within 30 to 50 steps, so before that there is nothing to say.
+    """
+    if not view.setup.pretrained or not view.setup.starts:
+        return None
+    start = float(np.median(view.values[: min(3, len(view.main))]))
+    if not start >= limits["level"]:
+        return None
+    late = view.steps - view.steps[0] >= limits["settle"]
+    if late.sum() < limits["points"]:
+        return Undecided(
+            f"loss: starts at {shown(start)}; {limits['settle']:.0f} steps are needed to see whether it falls"
+        )
+    here = float(np.median(view.values[late][:5]))
+    if here < limits["share"] * start:
+        return None
+    return Seen(0, len(view.main) - 1, {"value": shown(start), "after": shown(here), "last_step": at(view.steps[-1])})
+
+
+def too_good(view: View, limits: Limits) -> Answer:
+    """A loss that starts above ``from`` and is below ``below`` after ``share`` of the run, or anywhere if the evaluation loss
+    is too: what is memorised does not carry over to rows that were not seen."""
+    short = too_short(view, limits["points"])
+    if short:
+        return short
+    if not view.setup.starts or view.values[0] < limits["from"]:
+        return None
+    low = np.flatnonzero((view.values < limits["below"]) & (np.abs(view.values) > 0))
+    if not len(low):
+        return None
+    evals = view.run.series.get("eval_loss")
+    shared = evals is not None and len(evals) > 0 and evals.values[-1] < limits["below"] and len(low) > 3
+    if low[0] > limits["share"] * len(view.main) and not shared:
+        return None
+    first = int(low[0])
+    captures = {
+        "before": shown(view.values[0]),
+        "value": shown(view.values[first]),
+        "first_step": at(view.steps[first]),
+    }
+    return Seen(first, len(view.main) - 1, captures)
+
+
+def _too_early(view: View, steps: float) -> Undecided | None:
+    needed = max(steps, 2 * view.setup.warmup)
+    if view.steps[-1] - view.steps[0] >= needed or view.steps[-1] >= needed:
+        return None
+    return Undecided(
+        f"{view.main.name}: ends at step {at(view.steps[-1])}; {needed:.0f} are needed to get past the warm-up"
+    )
+
+
+def _nats(view: View) -> Floats:
+    values = view.values[np.isfinite(view.values)]
+    return values * NATS_PER_BIT if view.setup.bits else values
+
+
+def _level_and_change(values: Floats) -> tuple[float, float]:
+    """The median of the second half, and the first tenth's median less that."""
+    level = float(np.median(values[len(values) // 2 :]))
+    return level, float(np.median(values[: max(len(values) // 10, 1)])) - level
+
+
+def falls(values: Floats, least: float) -> bool:
+    """Whether a straight line through the values falls by at least ``least`` of its standard errors."""
+    position = np.arange(len(values), dtype=np.float64)
+    position -= position.mean()
+    slope = float(position @ values) / float(position @ position)
+    rest = values - values.mean() - slope * position
+    error = float(np.sqrt(rest @ rest / max(len(values) - 2, 1) / (position @ position)))
+    return slope < 0 and -slope > least * error
+
+
+def _dead_rate(view: View) -> bool:
+    """Whether the learning rate is known to have been zero throughout; then nothing was trained, which is another finding."""
+    rate = view.beside("learning_rate")
+    return bool(np.isfinite(rate).any() and np.nanmax(rate) == 0)

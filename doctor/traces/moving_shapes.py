@@ -1,0 +1,282 @@
+"""Shapes of the loss that show in how it moves: spikes, divergence, jumps, overfitting."""
+
+import numpy as np
+
+from doctor.finding import Confidence, Severity
+from doctor.points import Floats
+from doctor.traces.robust import noise_of
+from doctor.traces.series import Series, median_before, median_of_windows, noise_before
+from doctor.traces.view import Answer, Flags, Limits, Seen, Undecided, View, at, shown, too_short
+from doctor.traces.vocabularies import nearest_vocabulary
+
+# The last tenth of a trace, but no fewer and no more points than these.
+FEWEST, MOST = 3, 50
+
+
+def spike(view: View, limits: Limits) -> Answer:
+    """A point that exceeds the median of the ``median`` points before it by ``ratio``, by ``rise`` and by ``noise`` times the
+    noise of the ``noise_points`` before it, while the next ``row`` points stay above a third of the jump.
+
+    Not in the first ``after`` steps of a run whose start is seen, and not where training was resumed. It has recovered once the
+    loss is within ``recovered`` of the median again, at most ``within`` steps later.
+    """
+    short = too_short(view, limits["points"])
+    if short:
+        return short
+    base = median_before(view.values, int(limits["median"]), 4)
+    noise = noise_before(view.values, int(limits["noise_points"]), 4)
+    jump = view.values - base
+    high = (view.values >= limits["ratio"] * base) & (jump >= limits["rise"]) & (jump >= limits["noise"] * noise)
+    high &= view.settled(limits["after"]) & ~_resumed(view, int(limits["median"]))
+    for first in np.flatnonzero(high).tolist():
+        following = view.values[first + 1 : first + 1 + int(limits["row"])]
+        lasting = len(following) == limits["row"] or view.values[first] >= 2 * base[first]
+        if lasting and (following > base[first] + jump[first] / 3).all():
+            return _spike(view, limits, first, float(base[first]), int(high.sum()))
+    return None
+
+
+def _spike(view: View, limits: Limits, first: int, base: float, count: int) -> Seen:
+    back = np.flatnonzero(
+        (view.values[first:] <= (1 + limits["recovered"]) * base)
+        & (view.steps[first:] <= view.steps[first] + limits["within"])
+    )
+    last = first + int(back[0]) if len(back) else len(view.main) - 1
+    peak = first + int(np.argmax(view.values[first : last + 1]))
+    captures = {
+        "first_step": at(view.steps[first]),
+        "before": shown(base),
+        "value": shown(view.values[peak]),
+        "factor": shown(view.values[peak] / base),
+        "recovered": f"back at step {at(view.steps[last])}" if len(back) else "not back by the end of the log",
+        "points": str(count),
+    }
+    norm = view.run.series.get("grad_norm")
+    if norm is not None and (lead := _lead(view, norm, first)):
+        captures["lead"] = lead
+    return Seen(first, last, captures, severity=Severity.NOTE if len(back) else None)
+
+
+def _lead(view: View, norm: Series, first: int) -> str:
+    """The steps by which the gradient norm rose before the loss did; empty if it didn't."""
+    here = int(np.searchsorted(norm.steps, view.steps[first]))
+    base = float(np.median(norm.values[max(here - 30, 0) : max(here - 6, 1)])) if here else 0.0
+    early = np.flatnonzero(norm.values[max(here - 6, 0) : here] > 3 * base)
+    return at(view.steps[first] - norm.steps[max(here - 6, 0) + int(early[0])]) if len(early) and base > 0 else ""
+
+
+def _resumed(view: View, points: int) -> Flags:
+    """The points right behind a resumption."""
+    flags = np.zeros(len(view.main), np.bool_)
+    for step in view.run.restarts:
+        start = int(np.searchsorted(view.steps, step))
+        flags[start : start + points] = True
+    return flags
+
+
+def spike_score(values: Floats, sigmas: float = 7.0, width: int = 1000) -> float | None:
+    """OLMo 2's figure: the percentage of values at least ``sigmas`` standard deviations above the mean of the last ``width``
+    (arXiv 2501.00656); None for a trace shorter than that. Healthy runs have below 0.5."""
+    if len(values) <= width:
+        return None
+    sums, squares = np.cumsum(np.insert(values, 0, 0.0)), np.cumsum(np.insert(values**2, 0, 0.0))
+    mean = (sums[width:-1] - sums[: -width - 1]) / width
+    deviation = np.sqrt(np.maximum((squares[width:-1] - squares[: -width - 1]) / width - mean**2, 0.0))
+    return float(100 * np.mean(values[width:] >= mean + sigmas * deviation))
+
+
+def divergence(view: View, limits: Limits) -> Answer:
+    """The median of the last tenth exceeds the best median of as many points by ``ratio``, by ``rise`` and by ``noise`` times
+    its uncertainty; the best lies before the last third and behind the warm-up's first half."""
+    short = too_short(view, limits["points"])
+    if short:
+        return short
+    values, steps = view.values[np.isfinite(view.values)], view.steps[np.isfinite(view.values)]
+    if len(values) < limits["points"]:
+        return None
+    width = _tenth(values)
+    medians = median_of_windows(values, width)
+    best, end = int(np.argmin(medians)), float(medians[-1])
+    rise = end - medians[best]
+    sure = rise > limits["noise"] * noise_of(values) / np.sqrt(width)
+    if end <= limits["ratio"] * medians[best] or rise <= limits["rise"] or not sure or best >= 2 * len(values) / 3:
+        return None
+    if view.setup.starts and steps[-1] - steps[0] < view.setup.warmup + limits["after"]:
+        return Undecided("loss: the log ends within the warm-up")
+    turn = best + width - 1
+    captures = {
+        "first_step": at(steps[turn]),
+        "before": shown(medians[best]),
+        "value": shown(end),
+        "last_step": at(steps[-1]),
+    }
+    return Seen(int(np.searchsorted(view.steps, steps[turn])), len(view.main) - 1, captures)
+
+
+def back_to_uniform(view: View, limits: Limits) -> Answer:
+    """The last tenth lies above ``high`` of the uniform loss after the loss was below ``low`` of it. Where the vocabulary isn't
+    known, the first loss stands for the uniform loss, if it lies near that of some family."""
+    short = too_short(view, limits["points"])
+    if short:
+        return short
+    values = view.values[np.isfinite(view.values)]
+    if len(values) < limits["points"]:
+        return None
+    known = view.setup.vocabulary
+    if known is None and view.setup.starts:
+        known = nearest_vocabulary(float(values[0]), limits["near"])
+    if known is None:
+        return None
+    end = float(np.median(values[-_tenth(values) :]))
+    low = np.flatnonzero(values < limits["low"] * known.uniform_loss)
+    if not len(low) or end <= limits["high"] * known.uniform_loss or end > limits["most"] * known.uniform_loss:
+        return None
+    gone = int(np.flatnonzero(view.values < limits["low"] * known.uniform_loss)[-1]) + 1
+    gone = min(gone, len(view.main) - 1)
+    captures = {
+        "first_step": at(view.steps[gone]),
+        "before": shown(float(values.min())),
+        "value": shown(end),
+        "uniform": shown(known.uniform_loss),
+        "vocabulary": str(known.size),
+    }
+    return Seen(gone, len(view.main) - 1, captures, confidence=None if known.certain else Confidence.MEDIUM)
+
+
+def jump_at_resume(view: View, limits: Limits) -> Answer:
+    """The median of the ``points`` behind a resumption exceeds that of the points before it by ``ratio`` of it and by
+    ``noise`` times the noise; or the first point does, and the next ones, ``row`` in all, exceed it by the noise: a jump that
+    training makes up for within a few points."""
+    answers = [_jump(view, limits, step) for step in view.run.restarts]
+    seen = [answer for answer in answers if isinstance(answer, Seen)]
+    undecided = [answer for answer in answers if isinstance(answer, Undecided)]
+    return seen[0] if seen else undecided[0] if undecided else None
+
+
+def _jump(view: View, limits: Limits, step: float) -> Answer:
+    points, start = int(limits["points"]), int(np.searchsorted(view.steps, step))
+    before, after = view.values[max(start - points, 0) : start], view.values[start : start + points]
+    if min(len(before), len(after)) < limits["least"]:
+        return Undecided(
+            f"loss: fewer than {limits['least']:.0f} points on one side of the resumption at step {at(step)}"
+        )
+    level, now = float(np.median(before)), float(np.median(after))
+    noise = noise_of(view.values[max(start - 50, 0) : start])
+    least = limits["noise"] * noise
+    lasting = now - level > max(limits["ratio"] * level, least)
+    first = after[: int(limits["row"])]
+    if not lasting and not (after[0] > (1 + limits["ratio"]) * level and (first - level > least).all()):
+        return None
+    captures = {"first_step": at(step), "before": shown(level), "value": shown(now if lasting else float(after[0]))}
+    rate = view.run.series.get("learning_rate")
+    if rate is not None and 0 < (here := int(np.searchsorted(rate.steps, step))) < len(rate):
+        captures["learning_rate"] = f"{shown(rate.values[here - 1])} before, {shown(rate.values[here])} after"
+    return Seen(start, min(start + points, len(view.main) - 1), captures)
+
+
+def overfit(view: View, limits: Limits) -> Answer:
+    """An evaluation loss above its best by ``ratio`` and by ``rise`` at the last ``row`` evaluations, while the training loss
+    has gone on falling."""
+    short = too_short(view, limits["points"])
+    if short:
+        return short
+    values = view.values
+    if not np.isfinite(values).all():
+        return None
+    best = int(np.argmin(values))
+    worse = (values > (1 + limits["ratio"]) * values[best]) & (values > values[best] + limits["rise"])
+    if len(values) - 1 - best < limits["row"] or not worse[-int(limits["row"]) :].all() or not _train_falls(view, best):
+        return None
+    captures = {
+        "first_step": at(view.steps[best]),
+        "before": shown(values[best]),
+        "value": shown(values[-1]),
+        "percent": f"{100 * (values[-1] / values[best] - 1):.0f}",
+    }
+    return Seen(best, len(values) - 1, captures)
+
+
+def _train_falls(view: View, best: int) -> bool:
+    """Whether the training loss at the end lies below that around the best evaluation."""
+    loss = view.run.series.get("loss", view.run.series.get("eval_train_loss"))
+    if loss is None or len(loss) < 2:
+        return False
+    width = min(max(len(loss) // 10, 1), 10)
+    here = min(max(int(np.searchsorted(loss.steps, view.steps[best], side="right")), 1), len(loss))
+    return float(np.median(loss.values[-width:])) < float(np.median(loss.values[max(here - width, 0) : here]))
+
+
+def staircase(view: View, limits: Limits) -> Answer:
+    """The loss falls by ``drop`` of its level at ``borders`` epoch borders or more, and by less than ``inside`` of it within
+    each epoch behind the first."""
+    epoch = np.floor(view.beside("epoch") + 1e-9)
+    known = np.isfinite(epoch) & np.isfinite(view.values)
+    epochs = np.unique(epoch[known])
+    parts = [view.values[known & (epoch == one)] for one in epochs]
+    parts = [part for part in parts if len(part) >= limits["points"]]
+    if len(parts) < limits["borders"] + 1:
+        return None
+    quarter = [max(len(part) // 4, 1) for part in parts]
+    starts = np.array([np.median(part[:n]) for part, n in zip(parts, quarter, strict=True)])
+    ends = np.array([np.median(part[-n:]) for part, n in zip(parts, quarter, strict=True)])
+    drops, inside = 1 - starts[1:] / ends[:-1], 1 - ends[1:] / starts[1:]
+    stairs = (drops >= limits["drop"]) & (inside < limits["inside"])
+    if stairs.sum() < limits["borders"]:
+        return None
+    border = int(np.argmax(known & (epoch == epochs[1 + int(np.argmax(stairs))])))
+    captures = {
+        "first_step": at(view.steps[border]),
+        "before": shown(ends[0]),
+        "value": shown(ends[-1]),
+        "points": str(int(stairs.sum())),
+    }
+    return Seen(border, len(view.main) - 1, captures)
+
+
+def scaled_by_accumulation(view: View, limits: Limits) -> Answer:
+    """The training loss is the accumulation times the evaluation loss at ``evals`` evaluations or more, within ``near``; or,
+    where the accumulation is not known, an equal multiple of it at ``unknown_evals``, within ``spread``."""
+    evals, steps = view.run.series.get("eval_loss"), view.setup.accumulation
+    if evals is None or not len(evals) or len(view.main) < 2:
+        return _above_uniform(view, limits) if steps > 1 else None
+    here = np.searchsorted(view.steps, evals.steps, side="right")
+    width = 3
+    train = np.array([np.median(view.values[max(n - width, 0) : n + 1]) if n else np.nan for n in here])
+    ratios = (train / evals.values)[np.isfinite(train) & np.isfinite(evals.values) & (evals.values > 0)]
+    if len(ratios) < limits["evals"]:
+        return None
+    ratio, spread = float(np.median(ratios)), float(np.std(ratios) / np.mean(ratios))
+    fits = steps > 1 and abs(ratio / steps - 1) <= limits["near"]
+    equal = (
+        steps == 1 and len(ratios) >= limits["unknown_evals"] and spread < limits["spread"] and ratio >= limits["ratio"]
+    )
+    if not fits and not equal:
+        return None
+    return _scaled(view, ratio, f"the evaluation loss at {len(ratios)} evaluations", None if fits else Confidence.LOW)
+
+
+def _above_uniform(view: View, limits: Limits) -> Answer:
+    """Without evaluations: the first loss is far above the uniform loss, and divided by the accumulation it is not."""
+    known, steps = view.setup.vocabulary, view.setup.accumulation
+    if known is None or not view.setup.starts:
+        return None
+    start = float(np.median(view.values[: min(3, len(view.main))]))
+    if start <= limits["above"] * known.uniform_loss or start / steps > (1 + limits["near"]) * known.uniform_loss:
+        return None
+    if start / steps < limits["least_share"] * known.uniform_loss:
+        return None
+    return _scaled(view, float(steps), f"what {known.size} tokens allow at the start", Confidence.MEDIUM)
+
+
+def _scaled(view: View, ratio: float, of_what: str, confidence: Confidence | None) -> Seen:
+    captures = {
+        "factor": shown(ratio),
+        "of_what": of_what,
+        "value": shown(view.values[0]),
+        "accumulation": str(view.setup.accumulation),
+    }
+    return Seen(0, len(view.main) - 1, captures, confidence=confidence)
+
+
+def _tenth(values: Floats) -> int:
+    return min(max(len(values) // 10, FEWEST), MOST)

@@ -1,0 +1,154 @@
+"""Shapes of what the optimizer prints: gradient norm, learning rate, loss scale."""
+
+import numpy as np
+
+from doctor.finding import Severity
+from doctor.traces.robust import longest_stretch
+from doctor.traces.series import median_before
+from doctor.traces.view import Answer, Limits, Seen, Undecided, View, at, shown, too_short
+
+# A schedule that holds the rate on purpose.
+CONSTANT = ("constant", "constant_with_warmup", "none")
+
+
+def exploding(view: View, limits: Limits) -> Answer:
+    """A gradient norm of ``ratio`` times the median of the ``median`` points before it that stays above ``stays`` times it for
+    the next ``row`` points, or one above ``level`` for ``level_points`` points; not in the first ``after`` steps.
+
+    With a loss scale beside it the norm may be printed unscaled, so its level says nothing.
+    """
+    short = too_short(view, limits["points"])
+    if short:
+        return short
+    base = median_before(view.values, int(limits["median"]), 8)
+    high = (view.values >= limits["ratio"] * base) & view.settled(limits["after"]) & (base > 0)
+    for first in np.flatnonzero(high).tolist():
+        following = view.values[first + 1 : first + 1 + int(limits["row"])]
+        if len(following) and (following >= limits["stays"] * base[first]).all():
+            return _exploded(view, first, float(base[first]))
+    first, last = longest_stretch((view.values > limits["level"]) & view.settled(limits["after"]))
+    if last - first + 1 >= limits["level_points"] and "loss_scale" not in view.run.series:
+        return _exploded(view, first, float(np.median(view.values[: first or 1])))
+    return None
+
+
+def _exploded(view: View, first: int, base: float) -> Seen:
+    peak = float(np.nanmax(view.values[first:]))
+    captures = {"first_step": at(view.steps[first]), "before": shown(base), "value": shown(peak)}
+    return Seen(first, len(view.main) - 1, captures)
+
+
+def vanishing(view: View, limits: Limits) -> Answer:
+    """A gradient norm below ``below`` at ``row`` points in a row while the loss is above ``loss`` and the learning rate, where
+    it is printed, above zero."""
+    loss, rate = view.beside("loss"), view.beside("learning_rate")
+    flags = (view.values < limits["below"]) & (np.abs(loss) > limits["loss"]) & ~(rate == 0)
+    first, last = longest_stretch(flags)
+    if last - first + 1 < limits["row"]:
+        return None
+    captures = {
+        "first_step": at(view.steps[first]),
+        "value": shown(float(np.max(view.values[first : last + 1]))),
+        "loss": shown(loss[first]),
+    }
+    return Seen(first, last, captures)
+
+
+def rate_stuck(view: View, limits: Limits) -> Answer:
+    """A learning rate of zero at ``row`` points in a row where the print is fine enough to tell; the same rate at ``same``
+    points under a schedule that changes it; or one that never comes near the configured rate."""
+    short = too_short(view, limits["points"])
+    if short:
+        return short
+    return _zero_rate(view, limits) or _same_rate(view, limits) or _low_rate(view, limits)
+
+
+def _zero_rate(view: View, limits: Limits) -> Answer:
+    first, last = longest_stretch(view.values == 0)
+    count, positive = last - first + 1, view.values[view.values > 0]
+    if count < limits["row"] or count < limits["share"] * len(view.main):
+        return None
+    if len(positive) and positive.min() > limits["resolution"] * positive.max():
+        return Undecided("learning_rate: printed with too few decimals to tell zero from small")
+    if not len(positive) and not _stands_still(view, limits):
+        return Undecided("learning_rate: printed as zero throughout, while the loss moves; perhaps too few decimals")
+    captures = {"first_step": at(view.steps[first]), "value": "0", "points": str(count), "what": "is zero"}
+    return Seen(first, last, captures)
+
+
+def _stands_still(view: View, limits: Limits) -> bool:
+    loss = view.run.series.get("loss")
+    if loss is None or len(loss) < 4:
+        return False
+    half = len(loss) // 2
+    early, late = float(np.median(loss.values[:half])), float(np.median(loss.values[half:]))
+    return abs(early - late) <= limits["still"] * abs(early)
+
+
+def _same_rate(view: View, limits: Limits) -> Answer:
+    if not view.setup.scheduler or view.setup.scheduler.lower() in CONSTANT:
+        return None
+    settled = view.steps - view.steps[0] >= view.setup.warmup
+    first, last = longest_stretch(np.concatenate(([False], np.diff(view.values) == 0)) & settled & (view.values > 0))
+    if last - first + 2 < limits["same"]:
+        return None
+    captures = {
+        "first_step": at(view.steps[max(first - 1, 0)]),
+        "value": shown(view.values[first]),
+        "points": str(last - first + 2),
+        "what": f"does not change under the {view.setup.scheduler} schedule",
+    }
+    return Seen(max(first - 1, 0), last, captures)
+
+
+def _low_rate(view: View, limits: Limits) -> Answer:
+    wanted, peak = view.setup.learning_rate, float(np.max(view.values))
+    if wanted is None or peak >= limits["peak"] * wanted or peak == 0 or not view.setup.starts:
+        return None
+    if view.steps[-1] - view.steps[0] < max(2 * view.setup.warmup, limits["steps"]) or len(view.main) < limits["same"]:
+        return None
+    captures = {
+        "first_step": at(view.steps[0]),
+        "value": shown(peak),
+        "points": str(len(view.main)),
+        "what": f"never comes near the configured {shown(wanted)}",
+    }
+    return Seen(0, len(view.main) - 1, captures)
+
+
+def scale_floor(view: View, limits: Limits) -> Answer:
+    """A loss scale that fell to ``floor`` or below in ``falls`` steps down without one up between, or steps skipped in more
+    than ``share`` of the iterations behind the first ``after`` steps."""
+    if view.main.name == "skipped":
+        return _skipping(view, limits)
+    changes = np.diff(view.values)
+    changed = changes[changes != 0]
+    low = np.flatnonzero(view.values <= limits["floor"])
+    if not len(low) or len(changed) < limits["falls"]:
+        return None
+    falling = int(np.sum(np.cumprod(changes[: low[0]][changes[: low[0]] != 0][::-1] < 0)))
+    if falling < limits["falls"] or view.values[-1] > limits["floor"]:
+        return None
+    captures = {
+        "first_step": at(view.steps[low[0]]),
+        "before": shown(float(view.values.max())),
+        "value": shown(float(view.values.min())),
+    }
+    return Seen(int(low[0]), len(view.main) - 1, captures)
+
+
+def _skipping(view: View, limits: Limits) -> Answer:
+    late = view.steps - view.steps[0] >= limits["after"]
+    intervals = np.diff(view.steps, prepend=view.steps[0])[late].sum()
+    skipped = float(view.values[late].sum())
+    if intervals <= 0:
+        return None
+    if skipped <= limits["share"] * intervals or late.sum() < limits["points"]:
+        return None
+    first = int(np.argmax(late & (view.values > 0)))
+    captures = {
+        "first_step": at(view.steps[first]),
+        "value": f"{100 * skipped / intervals:.0f} % of the iterations skipped",
+        "before": "0",
+    }
+    return Seen(first, len(view.main) - 1, captures, severity=Severity.WARNING)

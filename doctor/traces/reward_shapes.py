@@ -1,0 +1,142 @@
+"""Shapes of reinforcement learning and preference training: levels, flat rewards, collapse."""
+
+import numpy as np
+
+from doctor.finding import Severity
+from doctor.points import Floats
+from doctor.traces.robust import longest_stretch
+from doctor.traces.view import Answer, Limits, Seen, View, at, shown, too_short
+
+# Lengths collapse within a few steps, so few points show what they were.
+FIRST_POINTS = 3
+
+
+def above(view: View, limits: Limits) -> Answer:
+    """A mean of more than ``level`` over ``points`` neighbouring points."""
+    return _beyond(view, limits, view.values, limits["level"])
+
+
+def below(view: View, limits: Limits) -> Answer:
+    """A mean of less than ``level`` over ``points`` neighbouring points."""
+    return _beyond(view, limits, -view.values, -limits["level"])
+
+
+def collapsed(view: View, limits: Limits) -> Answer:
+    """The same, while the reward has not risen over the run: a policy that has learned is sure of itself, too."""
+    answer = below(view, limits)
+    if not isinstance(answer, Seen) or _reward_rose(view, limits["reward"]):
+        return None if isinstance(answer, Seen) else answer
+    return answer
+
+
+def drifted(view: View, limits: Limits) -> Answer:
+    """Rollout and trainer disagree about the same tokens: a difference of log-probabilities above ``difference``, or a smallest
+    importance ratio below ``ratio``, in the mean over ``points`` neighbouring points."""
+    if view.main.name == "logp_difference":
+        return _beyond(view, limits, view.values, limits["difference"])
+    return _beyond(view, limits, -view.values, -limits["ratio"])
+
+
+def _beyond(view: View, limits: Limits, values: Floats, level: float) -> Answer:
+    short = too_short(view, limits["points"])
+    if short:
+        return short
+    width = int(limits["points"])
+    means = np.convolve(values, np.full(width, 1 / width), mode="valid")
+    found = np.flatnonzero(means > level)
+    if not len(found):
+        return None
+    first = int(found[0])
+    value = float(np.mean(view.values[first : first + width]))
+    captures = {"first_step": at(view.steps[first]), "value": shown(value), "points": str(width)}
+    return Seen(first, first + width - 1, captures)
+
+
+def _reward_rose(view: View, least: float) -> bool:
+    reward = view.run.series.get("reward")
+    if reward is None or len(reward) < 4:
+        return False
+    quarter = max(len(reward) // 4, 1)
+    early, late = float(np.mean(reward.values[:quarter])), float(np.mean(reward.values[-quarter:]))
+    return late - early > least * max(abs(early), abs(late))
+
+
+def no_spread(view: View, limits: Limits) -> Answer:
+    """A share of groups with equal rewards whose mean is ``level`` over ``points`` points, or 1 at ``row`` points in a row with
+    a gradient norm below ``grad_norm``."""
+    answer = above(view, limits)
+    if isinstance(answer, Seen):
+        return answer
+    norm = view.beside("grad_norm")
+    first, last = longest_stretch((view.values >= 1) & (norm < limits["grad_norm"]))
+    if last - first + 1 < limits["row"]:
+        return answer
+    return Seen(first, last, {"first_step": at(view.steps[first]), "value": "1", "points": str(last - first + 1)})
+
+
+def flat_reward(view: View, limits: Limits) -> Answer:
+    """A reward of at least ``points`` points whose rolling mean moves by less than ``moved``, at a level not above ``floor``."""
+    short = too_short(view, limits["points"])
+    if short:
+        return short
+    width = 5
+    means = np.convolve(view.values, np.full(width, 1 / width), mode="valid")
+    level = float(np.median(view.values))
+    if float(means.max() - means.min()) >= limits["moved"] * max(1.0, abs(level)) or level > limits["floor"]:
+        return None
+    return Seen(
+        0, len(view.main) - 1, {"value": shown(level), "first_step": at(view.steps[0]), "last_step": at(view.steps[-1])}
+    )
+
+
+def zero_reward(view: View, limits: Limits) -> Answer:
+    """A reward of exactly zero at ``row`` points in a row, unless it rose to zero from below."""
+    short = too_short(view, limits["row"])
+    if short:
+        return short
+    first, last = longest_stretch(view.values == 0)
+    if last - first + 1 < limits["row"] or (view.values[:first] < 0).any():
+        return None
+    return Seen(first, last, {"first_step": at(view.steps[first]), "points": str(last - first + 1)})
+
+
+def short_completions(view: View, limits: Limits) -> Answer:
+    """Completions that were ``ratio`` times as long at the start as at the end, and are shorter than ``below`` tokens there.
+
+    Where the reward has risen by ``reward`` of itself, short answers may be what is wanted, so it is a note.
+    """
+    short = too_short(view, limits["points"])
+    if short:
+        return short
+    early = float(np.median(view.values[:FIRST_POINTS]))
+    late = float(np.median(view.values[-max(len(view.main) // 5, FIRST_POINTS) :]))
+    if late >= limits["below"] or early < limits["ratio"] * late:
+        return None
+    first = int(np.argmax(view.values < limits["below"]))
+    captures = {"first_step": at(view.steps[first]), "before": shown(early), "value": shown(late)}
+    return Seen(first, len(view.main) - 1, captures, Severity.NOTE if _reward_rose(view, limits["reward"]) else None)
+
+
+def over_optimised(view: View, limits: Limits) -> Answer:
+    """A margin above ``margin`` with a loss below ``loss`` while the chosen rewards have fallen by ``fall``: the policy moves
+    away from both answers."""
+    short = too_short(view, limits["points"])
+    if short:
+        return short
+    chosen, loss = view.beside("rewards_chosen"), view.beside("loss")
+    width = max(len(view.main) // 10, 3)
+    margin, late = float(np.median(view.values[-width:])), float(np.nanmedian(chosen[-width:]))
+    if (
+        margin <= limits["margin"]
+        or np.nanmedian(loss[-width:]) >= limits["loss"]
+        or late >= float(np.nanmedian(chosen[:width])) - limits["fall"]
+    ):
+        return None
+    first = int(np.argmax(view.values > limits["margin"]))
+    captures = {
+        "first_step": at(view.steps[first]),
+        "value": shown(margin),
+        "chosen": shown(late),
+        "loss": shown(float(np.nanmedian(loss[-width:]))),
+    }
+    return Seen(first, len(view.main) - 1, captures)

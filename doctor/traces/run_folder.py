@@ -1,0 +1,149 @@
+"""What a run's folder holds besides its logs: files with metrics, and which of several sources of one series counts."""
+
+import os
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from doctor.errors import LogError
+from doctor.points import Floats, Points
+from doctor.traces.csv_metrics import read_csv
+from doctor.traces.event_files import read_event_file
+from doctor.traces.json_metrics import HISTORY, read_golden_values, read_json_lines, read_trainer_state
+from doctor.traces.wandb_files import MAGIC, read_wandb_file
+
+SNIFF = 64 * 1024
+MOST_FILES = 10_000
+
+# Sources in the order of trust; text logs come last. Trainer's own history knows the steps; a console rounds.
+READERS: tuple[tuple[str, Callable[[Path], Points]], ...] = (
+    ("trainer-state", read_trainer_state),
+    ("golden-values", read_golden_values),
+    ("wandb", read_wandb_file),
+    ("csv", read_csv),
+    ("events", read_event_file),
+    ("json-lines", read_json_lines),
+)
+_READER = dict(READERS)
+_CHECKPOINT = re.compile(r"checkpoint-(\d+)")
+_EVENTS = re.compile(r"(?:^|/)events\.out\.tfevents\.")
+# Two sources hold the same series if so many of the values of one are found in the other, to three digits.
+SAME = 0.8
+
+
+def is_metric_file(path: Path) -> bool:
+    """Whether a file is a structured source of metrics, whatever its name says."""
+    return kind_of(path) is not None
+
+
+def kind_of(path: Path) -> str | None:
+    """The name of the reader for a file, told from its beginning; None if it is no structured source of metrics."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(SNIFF)
+    except OSError:
+        return None
+    if _EVENTS.search(path.as_posix()):
+        return "events"
+    if head.startswith(MAGIC):
+        return "wandb"
+    if path.suffix == ".csv":
+        return "csv" if b"loss" in head.partition(b"\n")[0].lower() else None
+    return _json_kind(path, head)
+
+
+def _json_kind(path: Path, head: bytes) -> str | None:
+    start = head.lstrip()
+    if not start.startswith(b"{"):
+        return None
+    if f'"{HISTORY}"'.encode() in head or path.name == "trainer_state.json":
+        return "trainer-state"
+    if b'"start_step"' in head and b'"values"' in head:
+        return "golden-values"
+    first = start.partition(b"\n")[0].rstrip()
+    return "json-lines" if first.endswith(b"}") and (b"loss" in head or b"reward" in head) else None
+
+
+def metric_files(folder: Path) -> list[Path]:
+    """The structured sources below a folder; of several checkpoints' trainer states only the last one's."""
+    found = [path for path in _files(folder) if is_metric_file(path)]
+    states = [path for path in found if _CHECKPOINT.search(path.parent.name) and kind_of(path) == "trainer-state"]
+    last = {path.parent.parent: path for path in sorted(states, key=_checkpoint)}
+    return [path for path in found if path not in states or last[path.parent.parent] == path]
+
+
+def _checkpoint(path: Path) -> int:
+    found = _CHECKPOINT.search(path.parent.name)
+    return int(found[1]) if found else 0
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    count = 0
+    for root, folders, names in os.walk(folder):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in sorted(names):
+            path = Path(root, name)
+            if path.suffix in (".json", ".jsonl", ".csv", ".wandb", ".log") or _EVENTS.search(path.as_posix()):
+                count += 1
+                if count > MOST_FILES:
+                    raise LogError(f"{folder}: more than {MOST_FILES} files; give the folder of one run")
+                yield path
+
+
+def read_metric_file(path: Path) -> Points:
+    """The points of a structured source; LogError if it can't be read or is none."""
+    kind = kind_of(path)
+    if kind is None:
+        raise LogError(f"{path}: no metrics in it that doctor can read")
+    return _READER[kind](path)
+
+
+def best_sources(structured: Sequence[Points], logs: Sequence[Points]) -> list[Points]:
+    """All sources, without the series that a better source holds as well: the one with more points, and of equals the one
+    that stands first in READERS. A log that goes on behind the last checkpoint so keeps its own."""
+    order = [name for name, _ in READERS]
+    ranked = [(order.index(kind_of(Path(one.path)) or order[-1]), one) for one in structured]
+    ranked += [(len(order), one) for one in logs]
+    kept = list[Points]()
+    for n, (rank, one) in enumerate(ranked):
+        others = [(other_rank, other) for m, (other_rank, other) in enumerate(ranked) if m != n]
+        worse = [
+            name
+            for name in one.names
+            if any(_better(name, other, one, other_rank < rank) for other_rank, other in others)
+        ]
+        kept.append(_without(one, worse))
+    return [one for one in kept if len(one)]
+
+
+def _better(name: str, other: Points, one: Points, first: bool) -> bool:
+    """Whether another source holds the same series, with more points or with as many and more trust."""
+    theirs, ours = _values(other, name), _values(one, name)
+    if not len(ours) or len(theirs) < len(ours) or (len(theirs) == len(ours) and not first):
+        return False
+    return float(np.mean(np.isin(_rounded(ours), _rounded(theirs)))) >= SAME
+
+
+def _values(points: Points, name: str) -> Floats:
+    if name not in points.names:
+        return np.empty(0)
+    values: Floats = points.value[points.series == points.names.index(name)]
+    return values
+
+
+def _rounded(values: Floats) -> Floats:
+    """Values to three digits; what is not finite counts as one value."""
+    with np.errstate(all="ignore"):
+        scale = 10.0 ** (2 - np.floor(np.log10(np.abs(values))))
+        rounded = np.round(values * scale) / scale
+    kept: Floats = np.where(np.isfinite(rounded), rounded, np.where(values == 0, 0.0, 1e300))
+    return kept
+
+
+def _without(points: Points, names: Sequence[str]) -> Points:
+    numbers = [points.names.index(name) for name in names]
+    keep = ~np.isin(points.series, numbers)
+    return replace(points, series=points.series[keep], record=points.record[keep], value=points.value[keep])

@@ -1,0 +1,55 @@
+"""The shapes that a trace signature may name."""
+
+from doctor.traces import loss_shapes, moving_shapes, optimizer_shapes, reward_shapes, speed_shapes
+from doctor.traces.view import Shape
+
+SHAPES = {
+    # loss_shapes
+    "nonfinite": Shape(loss_shapes.nonfinite, ("row", "share", "after")),
+    "nonfinite-beside-finite": Shape(loss_shapes.nonfinite_beside_finite, ("row", "share", "after")),
+    "masked-nan": Shape(loss_shapes.masked_nan, ("row",)),
+    "zero": Shape(loss_shapes.zero, ("below", "row", "from", "grad_norm")),
+    "at-uniform": Shape(loss_shapes.at_uniform, ("points", "steps", "near", "moved")),
+    "at-level": Shape(loss_shapes.at_level, ("points", "steps", "level", "near", "margin")),
+    "flat": Shape(loss_shapes.flat, ("points", "steps", "level", "moved", "slope")),
+    "slow-start": Shape(loss_shapes.slow_start, ("points", "steps", "from", "share", "slope")),
+    "high-start": Shape(loss_shapes.high_start, ("level", "settle", "points", "share")),
+    "too-good": Shape(loss_shapes.too_good, ("points", "from", "below", "share")),
+    # moving_shapes
+    "spike": Shape(
+        moving_shapes.spike,
+        ("points", "median", "ratio", "rise", "noise", "noise_points", "row", "after", "recovered", "within"),
+    ),
+    "divergence": Shape(moving_shapes.divergence, ("points", "ratio", "rise", "noise", "after")),
+    "back-to-uniform": Shape(moving_shapes.back_to_uniform, ("points", "low", "high", "most", "near")),
+    "jump-at-resume": Shape(moving_shapes.jump_at_resume, ("points", "least", "ratio", "noise", "row")),
+    "overfit": Shape(moving_shapes.overfit, ("points", "ratio", "rise", "row")),
+    "staircase": Shape(moving_shapes.staircase, ("points", "borders", "drop", "inside")),
+    "scaled-by-accumulation": Shape(
+        moving_shapes.scaled_by_accumulation,
+        ("evals", "near", "unknown_evals", "spread", "ratio", "above", "least_share"),
+    ),
+    # optimizer_shapes
+    "exploding": Shape(
+        optimizer_shapes.exploding, ("points", "median", "ratio", "stays", "row", "after", "level", "level_points")
+    ),
+    "vanishing": Shape(optimizer_shapes.vanishing, ("below", "row", "loss")),
+    "rate-stuck": Shape(
+        optimizer_shapes.rate_stuck, ("points", "row", "share", "resolution", "still", "same", "peak", "steps")
+    ),
+    "scale-floor": Shape(optimizer_shapes.scale_floor, ("floor", "falls", "share", "after", "points")),
+    # speed_shapes
+    "slower": Shape(speed_shapes.slower, ("points", "ratio", "tau")),
+    "stalled": Shape(speed_shapes.stalled, ("points", "ratio", "seconds", "gap_ratio", "gap_seconds")),
+    "straggling": Shape(speed_shapes.straggling, ("points", "score")),
+    "growing": Shape(speed_shapes.growing, ("points", "ratio", "tau")),
+    # reward_shapes
+    "above": Shape(reward_shapes.above, ("level", "points")),
+    "collapsed": Shape(reward_shapes.collapsed, ("level", "points", "reward")),
+    "drifted": Shape(reward_shapes.drifted, ("difference", "ratio", "points")),
+    "no-spread": Shape(reward_shapes.no_spread, ("level", "points", "row", "grad_norm")),
+    "flat-reward": Shape(reward_shapes.flat_reward, ("points", "moved", "floor")),
+    "zero-reward": Shape(reward_shapes.zero_reward, ("row",)),
+    "short-completions": Shape(reward_shapes.short_completions, ("points", "below", "ratio", "reward")),
+    "over-optimised": Shape(reward_shapes.over_optimised, ("points", "margin", "loss", "fall")),
+}

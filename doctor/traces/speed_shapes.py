@@ -1,0 +1,119 @@
+"""Shapes of step times and memory: slower and slower, one long step, one slow rank, growth."""
+
+import numpy as np
+
+from doctor.finding import Severity
+from doctor.points import Floats
+from doctor.traces.robust import kendall_tau
+from doctor.traces.view import Answer, Limits, Seen, View, at, shown, too_short
+
+# The first steps compile, allocate and fill caches.
+WARM = 3
+
+
+def slower(view: View, limits: Limits) -> Answer:
+    """The last quarter of the step times is ``ratio`` times the first, and they rise with a Kendall tau of ``tau``; not where
+    completions get longer as well."""
+    short = too_short(view, limits["points"])
+    if short:
+        return short
+    times = (1 / view.values if view.main.name == "throughput" else view.values)[WARM:]
+    quarter = max(len(times) // 4, 1)
+    early, late = float(np.median(times[:quarter])), float(np.median(times[-quarter:]))
+    if (
+        not late >= limits["ratio"] * early
+        or kendall_tau(times) < limits["tau"]
+        or _longer_completions(view, limits["ratio"])
+    ):
+        return None
+    first = WARM + int(np.argmax(times >= limits["ratio"] * early))
+    captures = {"first_step": at(view.steps[first]), "factor": shown(late / early)}
+    return Seen(first, len(view.main) - 1, captures)
+
+
+def _longer_completions(view: View, ratio: float) -> bool:
+    length = view.run.series.get("completion_length")
+    if length is None or len(length) < 8:
+        return False
+    quarter = len(length) // 4
+    early, late = float(np.median(length.values[:quarter])), float(np.median(length.values[-quarter:]))
+    return late >= float(np.sqrt(ratio)) * early
+
+
+def stalled(view: View, limits: Limits) -> Answer:
+    """One step of ``ratio`` times the median and of ``seconds``; of a clock, a gap of ``gap_ratio`` times the median gap and of
+    ``gap_seconds``. One alone is a note: a checkpoint, an evaluation or a compilation."""
+    clock = view.main.name == "clock"
+    spent = np.diff(view.values) if clock else view.values
+    if len(spent) < limits["points"]:
+        return too_short(view, limits["points"])
+    if clock:
+        spent = np.where(np.diff(view.steps) > 0, spent, 0.0)
+    ratio, seconds = (limits["gap_ratio"], limits["gap_seconds"]) if clock else (limits["ratio"], limits["seconds"])
+    usual = float(np.median(spent[spent > 0])) if (spent > 0).any() else 0.0
+    long = np.flatnonzero((spent >= ratio * usual) & (spent >= seconds) & (np.arange(len(spent)) >= WARM))
+    if not len(long):
+        return None
+    first = int(long[0])
+    captures = {
+        "first_step": at(view.steps[first + clock]),
+        "value": f"{spent[first]:.0f} s",
+        "usual": f"{shown(usual)} s",
+        "points": str(len(long)),
+    }
+    return Seen(first, first + int(clock), captures, severity=Severity.NOTE if len(long) == 1 else None)
+
+
+def straggling(view: View, limits: Limits) -> Answer:
+    """A rank whose median step time is so long that the fastest rank's, divided by it, is below ``score``."""
+    ranks = {
+        rank: one.values
+        for rank, one in view.run.by_rank.get(view.main.name, {}).items()
+        if len(one) >= limits["points"]
+    }
+    if len(ranks) < 2:
+        return None
+    medians = {rank: float(np.median(values[1:])) for rank, values in ranks.items()}
+    slowest, fastest = max(medians, key=lambda rank: medians[rank]), min(medians.values())
+    if fastest / medians[slowest] >= limits["score"]:
+        return None
+    captures = {
+        "rank": str(slowest),
+        "value": f"{shown(medians[slowest])} s",
+        "usual": f"{shown(fastest)} s",
+        "factor": shown(medians[slowest] / fastest),
+    }
+    return Seen(0, len(view.main) - 1, captures)
+
+
+def growing(view: View, limits: Limits) -> Answer:
+    """Memory that rises by ``ratio`` over the run behind its first twentieth, with a Kendall tau of ``tau`` and no level stretch
+    of a fifth of the run. Names the step at which the device is full, if its size is known."""
+    short = too_short(view, limits["points"])
+    if short:
+        return short
+    skip = max(len(view.main) // 20, 1)
+    values, steps = view.values[skip:], view.steps[skip:]
+    early, late = (
+        float(np.median(values[: len(values) // 10 + 1])),
+        float(np.median(values[-(len(values) // 10) - 1 :])),
+    )
+    if (
+        late < (1 + limits["ratio"]) * early
+        or kendall_tau(values) < limits["tau"]
+        or _has_plateau(values, late - early)
+    ):
+        return None
+    captures = {"first_step": at(steps[0]), "before": shown(early), "value": shown(late)}
+    slope, start = np.polyfit(steps, values, 1)
+    captures["per_thousand_steps"] = shown(1000 * slope)
+    size = view.setup.device_memory
+    if size and late < size:
+        captures["prediction"] = f" At this rate {size:.0f} GiB are full near step {at((size - start) / slope)}."
+    return Seen(skip, len(view.main) - 1, captures)
+
+
+def _has_plateau(values: Floats, rise: float) -> bool:
+    """Whether the last fifth, or any other, hardly rises: peaks so far grow with the longest batch and then stop."""
+    parts = np.array_split(values, 5)
+    return any(abs(float(np.median(part[-3:]) - np.median(part[:3]))) < 0.02 * rise for part in parts)

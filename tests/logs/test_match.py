@@ -1,0 +1,361 @@
+"""Logs and signatures to findings: the right id, rank, count and severity from whatever real logs do to a line."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from doctor.catalog import Catalog, SignatureFile, catalog_of
+from doctor.finding import Finding, Lines, Severity
+from doctor.logs.index import compile_index
+from doctor.logs.match import MOST_EVIDENCE, LogResult, find_in_blocks, find_in_text
+from doctor.logs.source import Block
+
+Find = Callable[..., LogResult]
+
+ERROR = "RuntimeError: Expected to mark a variable ready only once."
+TRACEBACK = (
+    'Traceback (most recent call last):\n  File "/srv/run/train.py", line 38, in main\n    rows["text"]\n{error}'
+)
+STEP = "{{'loss': {n}.5}}\n"
+
+
+def ids(result: LogResult) -> list[str]:
+    return [finding.id for finding in result.findings]
+
+
+def only(result: LogResult) -> Finding:
+    (finding,) = result.findings
+    return finding
+
+
+def test_a_finding_has_all_that_the_log_tells(find: Find) -> None:
+    finding = only(find(f"one\n2026-11-24T04:39:59.5Z node3: [rank2]: {ERROR}\nthree"))
+    assert finding.place == Lines("run.log", 2, 2, 2, "node3", 28355999.5)
+    assert finding.evidence == (ERROR,)
+    assert (finding.count, finding.ranks, finding.captures) == (1, (2,), {"what": "ready"})
+    assert (finding.severity, finding.cause, finding.fix) == (Severity.ERROR, "why", "how")
+
+
+def test_ranks_and_counts_are_over_all_logs(find: Find) -> None:
+    finding = only(find({f"rank_{rank}.log": f"{ERROR}\n" * (rank + 1) for rank in range(3)}))
+    assert (finding.count, finding.ranks, finding.place.path) == (6, (0, 1, 2), "rank_0.log")
+
+
+def test_the_first_by_time_stands_for_all(find: Find) -> None:
+    logs = {"a.log": f"2026-11-24T04:40:09Z {ERROR}", "b.log": f"2026-11-24T04:40:01Z {ERROR}"}
+    assert only(find(logs)).place.path == "b.log"
+
+
+def test_evidence_differs_in_more_than_numbers(find: Find) -> None:
+    lines = [f"{word} {n}: {ERROR}" for word in ("alpha", "beta", "gamma", "delta") for n in range(3)]
+    assert only(find("\n".join(lines))).evidence == tuple(f"{word} 0: {ERROR}" for word in ("alpha", "beta", "gamma"))
+    assert MOST_EVIDENCE == 3
+
+
+def test_lines_outside_and_tracebacks_count_apart(find: Find) -> None:
+    text = f"KeyError: 'text'\n{TRACEBACK.format(error=chr(75) + 'eyError: ' + chr(39) + 'text' + chr(39))}\n"
+    finding = only(find(text))
+    assert (finding.count, finding.place.first) == (2, 1)
+
+
+def test_a_source_line_in_a_traceback_is_no_match(find: Find) -> None:
+    text = TRACEBACK.format(error="OSError: disk").replace(
+        'rows["text"]', "# Expected to mark a variable ready only once"
+    )
+    assert ids(find(text)) == ["unknown/exception"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{header}torch.multiprocessing.spawn.ProcessRaisedException: \n\n-- Process 3 terminated with the following error:\n"
+        "{header}KeyError: 'text'\n",
+        "{header}torch.multiprocessing.spawn.ProcessExitedException: process 3 terminated with signal SIGKILL\n",
+    ],
+)
+def test_the_rank_that_spawn_names_is_the_one_that_failed(find: Find, text: str) -> None:
+    finding = only(find(text.format(header=TRACEBACK.format(error=""))))
+    assert (finding.ranks, finding.place.rank) == ((3,), 3)
+
+
+def test_ranks_interleaved_line_by_line_are_one_record_each(find: Find) -> None:
+    text = TRACEBACK.format(error="KeyError: 'text'").split("\n")
+    finding = only(find("\n".join(f"[rank{rank}]: {line}" for line in text for rank in range(4))))
+    assert (finding.count, finding.ranks) == (4, (0, 1, 2, 3))
+
+
+# What logs do to a line
+
+COLOURS = st.sampled_from(["", "\x1b[31m", "\x1b[1;35m", "\x1b[0m", "\x1b[38;5;9m", "\\u001b[31m"])
+NAMELESS = [
+    "> ",
+    "2026-11-24T04:39:59.123Z ",
+    "2026-11-24 04:39:59,123 ",
+    "[INFO|trainer.py:9] >> ",
+    "2026-11-24T04:39:59Z stderr F ",
+    "worker-1  | ",
+    "E1124 04:39:59.123456 19 a/b.py:7] ",
+]
+RANKED = [
+    "[rank3]: ",
+    "[default1]:[rank3]: ",
+    "[1,3]<stderr>:",
+    "3: ",
+    "[3] ",
+    "node7: [rank3]: ",
+    "[2026-11-24 04:39:59,123] [ERROR] [axolotl.train] [PID:7] [RANK:3] ",
+]
+BARS = [
+    "",
+    " 50%|█████     | 2/4 [00:00<00:00,  8.11it/s]",
+    "\r 50%|█████     | 2/4 [00:00<00:00,  8.11it/s]\r",
+    "Train:  75%|#### | 3/4 [00:00<00:00, 8.11s/it, loss=2.1]",
+]
+BEHIND = ["", "\r\n", "\r 75%|#######   | 3/4 [00:00<00:00]", "\x1b[0m", "   ", " 75%|#######   | 3/4 [00:00<00:00]"]
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    st.lists(st.sampled_from(NAMELESS), max_size=2),
+    st.sampled_from(RANKED),
+    st.sampled_from(BARS),
+    st.lists(COLOURS, min_size=5, max_size=5),
+    st.sampled_from(BEHIND),
+    st.sampled_from(["mark a variable ready only once", ERROR, f"foo {ERROR} bar"]),
+)
+def test_no_prefixes_bars_and_colours_hide_an_error_or_its_rank(
+    find: Find, nameless, ranked, bar, colours, behind, words
+) -> None:
+    line = (
+        colours[0]
+        + bar
+        + colours[1]
+        + "".join(prefix + colours[2] for prefix in nameless)
+        + ranked
+        + colours[3]
+        + words
+        + colours[4]
+        + behind
+    )
+    finding = only(find(f"[rank1]: before\n{line}\n[rank2]: after\n"))
+    assert (finding.id, finding.ranks, finding.place.first) == ("ddp/ready-twice", (3,), 2)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        f'{{"log":"{ERROR}\\n","stream":"stderr","time":"2026-11-24T04:39:59Z"}}',
+        f'{{"message": "{ERROR}", "level": "ERROR"}}',
+        f"what():    what():  {ERROR}",
+        f"OutOfMemoryErrorOutOfMemoryError.: : {ERROR}",
+        f"{ERROR}{ERROR}",
+        f"│ {ERROR} │",
+        f"```{ERROR}```",
+        f"`{ERROR}`",
+        f"** {ERROR} **",
+        f"E       {ERROR}",
+        ERROR.encode().decode() + "\x00\x00",
+        "\ufeff" + ERROR,
+    ],
+)
+def test_other_damage(find: Find, line: str) -> None:
+    assert only(find(f"x\n{line}\ny")).place.first == 2
+
+
+def test_a_whole_log_on_one_line(find: Find) -> None:
+    finding = only(find(" ".join(f"step {n} fine" for n in range(5000)) + f" {ERROR} " + "and on " * 5000))
+    assert finding.count == 1
+    assert ERROR in finding.evidence[0]
+    assert len(finding.evidence[0]) < 2000
+
+
+def test_broken_utf_8_around_the_words(find: Find) -> None:
+    assert only(find(b"\xff\xfe\xc3 " + ERROR.encode() + b" \xe2\x82")).id == "ddp/ready-twice"
+
+
+def test_utf_16_is_read_like_the_rest(tmp_path: Path, small: Catalog, small_index) -> None:
+    from doctor.logs.match import find as find_in_sources
+    from doctor.logs.source import find_sources
+
+    (tmp_path / "run.log").write_bytes(f"one\r\n{ERROR}\r\n".encode("utf-16"))
+    result = find_in_sources(find_sources([str(tmp_path)]), small, small_index, lambda count: None)
+    assert (only(result).place.first, result.lines) == (2, 2)
+
+
+# Advice, source code and samples, as healthy programs print them
+
+HEALTHY = [
+    "{'prompt': 'My training stops with RuntimeError: Expected to mark a variable ready only once.', 'completion': 'x'}",
+    "prompt: What does 'RuntimeError: Expected to mark a variable ready only once.' mean under DDP?",
+    '    raise RuntimeError("Expected to mark a variable ready only once")',
+    " - if you see `Expected to mark a variable ready only once`, set static_graph",
+    "This might be caused by: Expected to mark a variable ready only once",
+]
+
+
+@pytest.mark.parametrize("line", HEALTHY)
+def test_advice_source_and_samples_never_anchor(find: Find, find_all: Find, line: str) -> None:
+    for prefix in ("", "[rank0]: ", "2026-11-24T04:39:59Z "):
+        assert ids(find(prefix + line)) == []
+        assert ids(find_all(prefix + line)) == []
+
+
+def test_no_error_is_left_of_healthy_logs(fixture_logs: Path, find_all: Find) -> None:
+    logs = sorted((fixture_logs / "healthy").rglob("*.log"))
+    assert len(logs) >= 10
+    found = {
+        log.name: [
+            finding.id for finding in find_all(log.read_bytes()).findings if finding.severity is not Severity.NOTE
+        ]
+        for log in logs
+    }
+    assert found == {log.name: [] for log in logs}
+
+
+# What training went on behind
+
+
+def test_an_error_that_training_went_on_behind_is_a_note(find: Find) -> None:
+    finding = only(find(f"{ERROR}\n{STEP.format(n=1)}{STEP.format(n=2)}"))
+    assert finding.severity is Severity.NOTE
+    assert finding.cause == "why Training went on behind it, so it did not end this run."
+
+
+@pytest.mark.parametrize("behind", ["", STEP.format(n=1), STEP.format(n=1).strip() + " 'loss': 2.5\n"])
+def test_one_more_step_is_not_going_on(find: Find, behind: str) -> None:
+    assert only(find(f"{ERROR}\n{behind}")).severity is Severity.ERROR
+
+
+def test_a_run_that_says_it_is_done_went_on(find: Find) -> None:
+    for done in (
+        "Training completed. Do not forget to share your model",
+        "[INFO] rank0 train: finished",
+        "training done",
+        "Sweep complete: 18 trials",
+    ):
+        assert only(find(f"{ERROR}\n{done}\n")).severity is Severity.NOTE, done
+
+
+def test_a_rank_that_died_while_others_took_two_more_steps_did_not_survive(find: Find) -> None:
+    died = "\n".join(f"[rank1]: {line}" for line in TRACEBACK.format(error="KeyError: 'text'").split("\n"))
+    for step in (
+        "{{'loss': {n}.5}}\n",
+        "[rank0]: step {n} loss 2.5\n",
+        "[rank0]: step {n} loss 2.5\n[rank2]: step {n} loss 2.5\n",
+    ):
+        text = f"{died}\n{step.format(n=1)}{step.format(n=2)}"
+        assert only(find(text)).severity is Severity.ERROR
+        (data, echo) = find(text + "[rank0]: RuntimeError: Connection closed by peer\n").findings
+        assert (data.id, data.severity, echo.id) == ("data/missing-text", Severity.ERROR, "gloo/peer-closed")
+
+
+def test_a_rank_that_took_two_more_steps_itself_survived(find: Find) -> None:
+    caught = "\n".join(f"[default1]:{line}" for line in TRACEBACK.format(error="KeyError: 'text'").split("\n"))
+    steps = "".join(f"[default{rank}]:step {n} loss 2.5\n" for n in range(2) for rank in range(2))
+    assert only(find(f"{caught}\n{steps}")).severity is Severity.NOTE
+
+
+def test_a_rank_that_died_and_was_started_again_survived(find: Find) -> None:
+    died = "\n".join(f"[rank1]: {line}" for line in TRACEBACK.format(error="KeyError: 'text'").split("\n"))
+    assert only(find(f"{died}\n" + "".join(STEP.format(n=n) for n in range(10)))).severity is Severity.NOTE
+
+
+def test_what_a_rank_prints_long_after_its_exception_does_not_make_that_last_longer(find: Find) -> None:
+    caught = "\n".join(f"1: {line}" for line in TRACEBACK.format(error="KeyError: 'text'").split("\n"))
+    steps = "".join(f"0: step {n} loss 2.5\n" for n in range(20))
+    assert only(find(f"{caught}\n{steps}1: rank 1: exit\n")).severity is Severity.NOTE
+
+
+def test_an_unknown_exception_that_was_survived_is_none(find: Find) -> None:
+    caught = TRACEBACK.format(error="OSError: disk")
+    assert ids(find(f"{caught}\n{STEP.format(n=1)}{STEP.format(n=2)}")) == []
+    assert ids(find(f"{STEP.format(n=1)}{STEP.format(n=2)}{caught}")) == ["unknown/exception"]
+
+
+def test_the_one_that_was_not_survived_is_shown(find: Find) -> None:
+    finding = only(find(f"{ERROR}\n{STEP.format(n=1)}{STEP.format(n=2)}{ERROR}\n"))
+    assert (finding.severity, finding.count, finding.place.first) == (Severity.ERROR, 1, 4)
+
+
+# Causes chosen by facts
+
+AXOLOTL = "[2026-11-24 05:11:17,576] [INFO] [axolotl.cli.config] config:\n{{\n{settings}\n}}\n"
+OFFLOADING = '  "activation_offloading": true,\n  "gradient_checkpointing": true'
+REENTRANT = '  "gradient_checkpointing": true,\n  "gradient_checkpointing_kwargs": {\n    "use_reentrant": true\n  }'
+NEITHER = '  "gradient_checkpointing": false'
+TWICE = "[rank0]: " + ERROR
+
+
+def twice(find_all: Find, log: str) -> Finding:
+    (finding,) = [one for one in find_all(log).findings if one.id == "ddp/marked-ready-twice"]
+    return finding
+
+
+def test_ready_twice_with_activation_offloading(find_all: Find) -> None:
+    finding = twice(find_all, AXOLOTL.format(settings=OFFLOADING) + TWICE)
+    assert "find_unused_parameters" in finding.cause
+    assert "ffloading" in finding.cause
+    assert "Possible causes" not in finding.cause
+    assert "ddp_find_unused_parameters: false" in finding.config
+
+
+@pytest.mark.parametrize(
+    "settings", [AXOLOTL.format(settings=REENTRANT), "gradient_checkpointing_kwargs={'use_reentrant': True},\n"]
+)
+def test_ready_twice_with_reentrant_checkpointing(find_all: Find, settings: str) -> None:
+    finding = twice(find_all, settings + TWICE)
+    assert "eentrant" in finding.cause
+    assert "Possible causes" not in finding.cause
+    assert "use_reentrant: false" in finding.config
+
+
+def test_ready_twice_with_neither_known_shows_all_causes_as_possible(find_all: Find) -> None:
+    finding = twice(find_all, TWICE)
+    assert finding.cause.startswith("Possible causes; the input does not decide:\n(1) if ")
+    assert "use_reentrant: false" in finding.config
+    assert "ddp_find_unused_parameters: false" in finding.config
+
+
+def test_ready_twice_with_both_known_to_be_off(find_all: Find) -> None:
+    finding = twice(find_all, AXOLOTL.format(settings=NEITHER) + TWICE)
+    assert "Possible causes" not in finding.cause
+    assert "ffloading" not in finding.cause
+
+
+# Patterns that misbehave
+
+
+def test_a_pattern_that_runs_away_is_skipped_with_a_reason(make_signature: Callable[..., SignatureFile]) -> None:
+    files = [make_signature("a/slow", r"needle (?:a|a)+(?:a|a)+(?:a|a)+c"), make_signature("b/fine", "needle")]
+    catalog = catalog_of(files)
+    result = find_in_text("one\nneedle " + "a" * 3000 + " needle aaac", catalog, compile_index(catalog))
+    assert dict(result.skipped) == {"a/slow": "its pattern took too long on sample:2"}
+    assert ids(result) == ["b/fine"]
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    st.lists(
+        st.binary(max_size=60)
+        | st.sampled_from(
+            [
+                ERROR.encode(),
+                b"Traceback (most recent call last):",
+                b'  File "a.py", line 1, in f',
+                b"KeyError: 'text'",
+                b"config:",
+                b"{",
+                b"}",
+                b"Root Cause (first observed failure):",
+            ]
+        ),
+        max_size=15,
+    )
+)
+def test_no_bytes_make_it_raise(small: Catalog, small_index, pieces: list[bytes]) -> None:
+    data = b"\n".join(pieces)
+    result = find_in_blocks([("run.log", [Block(data, len(data))] if data else [])], small, small_index)
+    assert result.size == len(data)

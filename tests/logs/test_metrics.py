@@ -1,0 +1,188 @@
+"""Metric lines of every format that is known, and the damage that real logs do to them."""
+
+import math
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from doctor.logs.metric_points import MetricReader, points_in_text
+from doctor.logs.metrics import METRIC_PATTERNS, metric_hits
+from doctor.logs.scan import compile_patterns
+from doctor.points import Points
+
+FORMATS = tomllib.loads(Path(__file__).with_name("metric_formats.toml").read_text())
+HF = "{'loss': '%s', 'grad_norm': '0.5', 'learning_rate': '1e-05', 'epoch': '%s'}\n"
+
+Records = list[tuple[float | None, dict[str, float]]]
+Read = Callable[[str], Points]
+
+
+@pytest.fixture(scope="module")
+def read() -> Read:
+    return points_in_text
+
+
+def records(points: Points) -> Records:
+    """(step, {series: value}) of each record; NaN becomes a text, so that records can be compared."""
+    rows: dict[int, dict[str, float]] = {}
+    for n in range(len(points)):
+        rows.setdefault(int(points.record[n]), {})[points.names[points.series[n]]] = float(points.value[n])
+    return [
+        (_comparable(float(points.step[n])), {name: _comparable(value) for name, value in row.items()})
+        for n, row in rows.items()
+    ]
+
+
+def _comparable(value: float) -> float | None:
+    """Twelve digits, and None for NaN."""
+    return None if math.isnan(value) else float(f"{value:.9g}")
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_every_format_is_read(name: str, read: Read) -> None:
+    wanted = [
+        (
+            _comparable(row.get("step", math.nan)),
+            {key: _comparable(value) for key, value in row.items() if key != "step"},
+        )
+        for row in FORMATS[name]["records"]
+    ]
+    assert records(read(FORMATS[name]["sample"])) == wanted
+
+
+def test_lines_are_numbered_across_what_stands_between(read: Read) -> None:
+    text = "start\n" * 900 + HF % (2.5, 0.1) + "between\n" * 2000 + HF % (2.4, 0.2)
+    assert read(text).line.tolist() == [901, 2902]
+
+
+def test_blocks_are_read_like_one_text() -> None:
+    texts = [f"[step={n}/90,epoch=0]\n    train/CrossEntropyLoss={5 - n / 10}\n".encode() for n in range(40)]
+    whole, parts = MetricReader("run.log"), MetricReader("run.log")
+    whole.take(b"".join(texts), metric_hits(b"".join(texts)), 1)
+    for n, text in enumerate(texts):
+        parts.take(text, metric_hits(text), 1 + 2 * n)
+    assert records(parts.points()) == records(whole.points())
+    assert parts.points().line.tolist() == whole.points().line.tolist()
+
+
+def test_a_header_speaks_for_lines_in_the_next_block() -> None:
+    reader = MetricReader("run.log")
+    for n, text in enumerate((b"[batch=7/9]:\n", b"Train loss/train/total: 3.5\n")):
+        reader.take(text, metric_hits(text), n + 1)
+    assert records(reader.points()) == [(7.0, {"loss": 3.5})]
+
+
+def test_ranks_and_times_come_from_prefixes(read: Read) -> None:
+    text = "".join(
+        f"[rank{rank}]: 2025-03-0{1 + step} 10:00:00,5 step: {step}  loss: 2.{step}\n"
+        for step in (1, 2)
+        for rank in (0, 11)
+    )
+    points = read(text)
+    assert points.rank.tolist() == [0, 11, 0, 11]
+    assert (points.time - points.time[0]).tolist() == [0.0, 0.0, 86400.0, 86400.0]
+    assert points.step.tolist() == [1.0, 1.0, 2.0, 2.0]
+
+
+def test_a_resumption_is_noted_on_the_record_behind_it(read: Read) -> None:
+    text = "step 1, loss: 3.0\nResuming training from checkpoint-1\nwords\nstep 2, loss: 2.9\nstep 3, loss: 2.8\n"
+    assert read(text).restart.tolist() == [False, True, False]
+
+
+def test_bars_dicts_and_returns_on_one_line(read: Read) -> None:
+    text = (
+        "\r 10%|x| 1/10 [00:01<00:09]\r 20%|x| 2/10 [00:02<00:08]"
+        + (HF % (1.5, 0.1)).strip()
+        + (HF % (1.25, 0.2)).strip()
+        + "\r"
+    )
+    assert [row["loss"] for _, row in records(read(text))] == [1.5, 1.25]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "print(f'step {step}, loss: {loss:.4f}')",
+        "loss: info",
+        "loss_scale_window=1000",
+        'config: {"loss": "cross_entropy", "lr": 1e-4}',
+        "the run ended in step 3 with words about loss",
+        "loss = nn.CrossEntropyLoss()",
+        "val losses improved",
+        "train_loss_dir: 2025/run",
+        "",
+    ],
+)
+def test_words_about_metrics_are_none(text: str, read: Read) -> None:
+    assert records(read(text + "\n")) == []
+
+
+@pytest.mark.parametrize("value", ["nan", "NaN", "NAN", "-nan", "tensor(nan, device='cuda:0')"])
+def test_nan_is_read_however_it_is_spelt(value: str, read: Read) -> None:
+    assert records(read(f"step 3, loss: {value}\n")) == [(3.0, {"loss": None})]
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("inf", math.inf),
+        ("-inf", -math.inf),
+        ("Infinity", math.inf),
+        ("1,234.5", 1234.5),
+        ("-1,234", -1234.0),
+        ("1,234,567", 1234567.0),
+        ("1.2E+01", 12.0),
+        ("3.", 3.0),
+        ("+0.5", 0.5),
+        ("12,", 12.0),
+        ("1,23", 1.0),
+        ("1234,567", 1234.0),
+        ("1e-8", 1e-8),
+        ("7.5s", 7.5),
+    ],
+)
+def test_numbers_are_read_as_they_are_printed(text: str, value: float, read: Read) -> None:
+    name = "throughput" if text.endswith("s") else "eval_loss"
+    assert records(read(f"step 3, {name}: {text} | loss: 1.5\n")) == [(3.0, {name: value, "loss": 1.5})]
+
+
+def test_half_a_date_is_no_number_and_spoils_no_other(read: Read) -> None:
+    assert records(read("step 1, loss: 1.5\nloss: 2025-01-02\nstep 2, loss: 1.2.3\nstep 3, loss: 1.25\n"))[-1] == (
+        3.0,
+        {"loss": 1.25},
+    )
+
+
+@given(st.lists(st.floats(width=32), min_size=1, max_size=20))
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+def test_any_float_survives_printing(read: Read, values: list[float]) -> None:
+    text = "".join(f"step {n}, loss: {value!r}\n" for n, value in enumerate(values))
+    found = read(text).value.tolist()
+    assert [_comparable(one) for one in found] == [_comparable(one) for one in values]
+
+
+@given(
+    st.lists(st.binary(max_size=60).map(lambda raw: raw.replace(b"loss", b"").replace(b"rewa", b"")), max_size=12),
+    st.integers(0, 5000),
+)
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+def test_bytes_between_change_nothing(pieces: list[bytes], gap: int) -> None:
+    lines = [(HF % (5 - n, n / 10)).encode() for n in range(4)]
+    noise = [b"\n" + piece.replace(b"{", b"") + b"\n" + b"." * gap + b"\n" for piece in pieces] or [b""]
+    data = b"".join(noise[n % len(noise)] + line for n, line in enumerate(lines))
+    reader = MetricReader("x")
+    reader.take(data, metric_hits(data), 1)
+    assert [row["loss"] for _, row in records(reader.points()) if "loss" in row] == [5.0, 4.0, 3.0, 2.0]
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_the_scan_finds_what_the_plain_search_finds(name: str) -> None:
+    """The one database and the search in short texts must agree on where metrics are."""
+    scanner = compile_patterns(METRIC_PATTERNS, METRIC_PATTERNS)
+    data = FORMATS[name]["sample"].encode()
+    places = {end for _, end in scanner.hits(data)}
+    assert {end for _, end in metric_hits(data)} <= places | {end + 1 for end in places}

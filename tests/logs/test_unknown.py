@@ -1,0 +1,157 @@
+"""Exceptions that no signature knows: which one, where in the user's code, and the same fingerprint for the same failure."""
+
+from collections.abc import Callable
+
+import pytest
+
+from doctor.finding import Confidence, Finding, Role, Severity
+from doctor.logs.match import LogResult
+from doctor.logs.records import Frame, Raised, Record
+from doctor.logs.unknown import first_unknown, user_frame
+
+Find = Callable[..., LogResult]
+
+FRAMES = """Traceback (most recent call last):
+  File "{root}/train.py", line {line}, in main
+    rows = load(path)
+  File "{root}/data.py", line 19, in load
+    return parse(row)
+  File "{site}/site-packages/pyarrow/json.py", line 71, in parse
+    raise ArrowError(message)
+"""
+
+
+def traceback(message: str, root: str = "/srv/run", site: str = "/opt/venv/lib/python3.11", line: int = 38) -> str:
+    return FRAMES.format(root=root, site=site, line=line) + message
+
+
+DURING = "\n\nDuring handling of the above exception, another exception occurred:\n\n"
+
+
+def unknown(find: Find, logs: object) -> Finding:
+    (finding,) = [one for one in find(logs).findings if one.id == "unknown/exception"]
+    return finding
+
+
+def test_it_names_the_exception_and_the_users_own_frame(find: Find) -> None:
+    finding = unknown(find, traceback("pyarrow.lib.ArrowError: bad row 7"))
+    assert finding.title == "ArrowError: an exception that no signature knows"
+    assert finding.evidence == ("pyarrow.lib.ArrowError: bad row 7", "at /srv/run/data.py:19 in load")
+    assert (finding.severity, finding.confidence, finding.role) == (Severity.ERROR, Confidence.LOW, Role.EITHER)
+    assert (finding.place.first, finding.place.last) == (8, 8)
+    assert finding.captures == {"type": "pyarrow.lib.ArrowError"}
+
+
+def test_it_is_the_first_that_was_raised_of_a_chain(find: Find) -> None:
+    text = traceback("OSError: disk") + DURING + traceback("ValueError: x")
+    assert unknown(find, text).evidence[0] == "OSError: disk"
+
+
+SAME = [
+    traceback("OSError: [Errno 5] row 7 of /data/a/part-1.json at 0x7f00aa from 10.0.0.1:29500"),
+    traceback("OSError: [Errno 5] row 12345 of /mnt/elsewhere/part-99.json at 0x1234 from gpu-7:1234"),
+    traceback("OSError: [Errno 5] row 7 of data/a/part-1.json at 0x7f00aa from 10.0.0.1:29500"),
+    traceback("OSError: [Errno 5] row 7 of /data/a/part-1.json at 0x7f00aa from 10.0.0.1:29500", root="/home/alice/x"),
+    traceback("OSError: [Errno 5] row 7 of /data/a/part-1.json at 0x7f00aa from 10.0.0.1:29500", line=99),
+]
+OTHER = [
+    traceback("OSError: [Errno 5] no row 7 of /data/a/part-1.json at 0x7f00aa from 10.0.0.1:29500"),
+    traceback("ValueError: [Errno 5] row 7 of /data/a/part-1.json at 0x7f00aa from 10.0.0.1:29500"),
+    SAME[0].replace("in load", "in save"),
+]
+
+
+def prefixed(text: str, rank: int) -> str:
+    return "\n".join(f"[rank{rank}]: {line}" for line in text.split("\n"))
+
+
+def test_fingerprints_are_equal_for_equal_failures_only(find: Find) -> None:
+    same = {unknown(find, text).fingerprint for text in [*SAME, *(prefixed(text, 5) for text in SAME)]}
+    others = {unknown(find, text).fingerprint for text in OTHER}
+    assert (len(same), len(others), len(same | others)) == (1, 3, 4)
+
+
+def test_ranks_that_fail_alike_are_one_finding(find: Find) -> None:
+    text = "\n".join(prefixed(traceback(f"OSError: row {rank}"), rank) for rank in (3, 1, 2))
+    finding = unknown(find, text)
+    assert (finding.count, finding.ranks, finding.place.rank) == (3, (1, 2, 3), 3)
+
+
+def test_the_first_by_time_is_shown(find: Find) -> None:
+    late, early = (
+        "\n".join(f"2025-01-02T03:04:{second}Z {line}" for line in traceback(message).split("\n"))
+        for second, message in (("09", "OSError: late"), ("05", "KeyError: early"))
+    )
+    assert unknown(find, {"rank0.log": late, "rank1.log": early}).evidence[0] == "KeyError: early"
+
+
+@pytest.mark.parametrize(
+    "wrapper",
+    [
+        "torch.distributed.elastic.multiprocessing.errors.ChildFailedError:",
+        "subprocess.CalledProcessError: returned 1",
+        "KeyboardInterrupt",
+    ],
+)
+def test_a_wrapper_is_shown_only_if_there_is_nothing_else(find: Find, wrapper: str) -> None:
+    alone = unknown(find, traceback(wrapper))
+    assert (alone.captures["type"], alone.role) == (wrapper.split(":")[0], Role.ECHO)
+    assert unknown(find, f"{traceback(wrapper)}\n\n{traceback('OSError: disk')}").evidence[0] == "OSError: disk"
+
+
+def test_a_known_exception_is_not_unknown(find: Find) -> None:
+    assert [one.id for one in find(traceback("KeyError: 'text'")).findings] == ["data/missing-text"]
+
+
+def test_an_echo_does_not_explain_what_was_raised_before_it(find: Find) -> None:
+    text = traceback("OSError: disk") + DURING + traceback("RuntimeError: Connection closed by peer")
+    assert {one.id for one in find(text).findings} == {"gloo/peer-closed", "unknown/exception"}
+
+
+def test_a_log_that_ends_in_a_traceback_asks_for_the_rest(find: Find) -> None:
+    (finding,) = find(FRAMES.format(root="/srv/run", site="/opt/venv/lib/python3.11", line=38)).findings
+    assert (finding.id, finding.role, finding.severity) == ("unknown/traceback-cut", Role.ECHO, Severity.ERROR)
+    assert finding.evidence == ("at /srv/run/data.py:19 in load: return parse(row)",)
+    assert (finding.place.first, finding.place.last, finding.count) == (1, 7, 1)
+
+
+def test_a_cut_traceback_stands_beside_an_exception_that_was_printed(find: Find) -> None:
+    cut = prefixed(FRAMES.format(root="/srv/run", site="/opt/venv/lib/python3.11", line=38).strip(), 1)
+    result = find(f"{prefixed(traceback('OSError: disk'), 0)}\n{cut}")
+    assert {one.id: one.ranks for one in result.findings} == {"unknown/exception": (0,), "unknown/traceback-cut": (1,)}
+
+
+def test_a_cut_traceback_behind_which_its_rank_trains_on_is_nothing(find: Find) -> None:
+    cut = FRAMES.format(root="/srv/run", site="/opt/venv/lib/python3.11", line=38)
+    assert find(cut + "".join(f"loss: {n}.5\n" for n in range(4))).findings == ()
+
+
+def frame(path: str) -> Frame:
+    return Frame(path, 1, "f")
+
+
+@pytest.mark.parametrize(
+    ("paths", "expected"),
+    [
+        (["/srv/a.py", "/opt/lib/python3.11/site-packages/torch/x.py"], "/srv/a.py"),
+        (["/srv/a.py", "/srv/b.py", "/usr/lib/python3/dist-packages/x.py", "<frozen runpy>"], "/srv/b.py"),
+        (["/opt/site-packages/a.py", "/opt/site-packages/b.py"], "/opt/site-packages/b.py"),
+        (["/srv/a.py", "<string>"], "/srv/a.py"),
+        ([], None),
+    ],
+)
+def test_the_users_frame(paths: list[str], expected: str | None) -> None:
+    found = user_frame(Raised("E", "E", 1, tuple(map(frame, paths))))
+    assert (found.path if found else None) == expected
+
+
+def test_nothing_unknown_is_none() -> None:
+    assert first_unknown([]) is None
+
+
+def test_records_without_time_go_by_their_place() -> None:
+    records = [
+        Record("b.log", 1, 2, "", None, None, None, (Raised("E", "E", 1, ()),)),
+        Record("a.log", 5, 6, "", None, None, None, (Raised("E", "E", 5, ()),)),
+    ]
+    assert first_unknown(records) is records[1]

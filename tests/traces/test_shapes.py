@@ -1,0 +1,223 @@
+"""The shapes, each at the edge of its rule: what is just enough, and what is not."""
+
+from collections.abc import Mapping
+
+import numpy as np
+import pytest
+
+from doctor.facts import Fact, Facts
+from doctor.finding import Confidence, Severity
+from doctor.points import points_of_rows
+from doctor.signature import Signature, Trace
+from doctor.traces.robust import kendall_tau, longest_stretch, noise_of
+from doctor.traces.series import Run, runs_of
+from doctor.traces.shapes import SHAPES
+from doctor.traces.training_setup import Objective, setup_of
+from doctor.traces.view import Answer, Seen, Undecided, View
+from doctor.traces.vocabularies import known_vocabulary, nearest_vocabulary
+
+RANDOM = np.random.default_rng(0)
+
+
+@pytest.fixture(scope="module")
+def rule(signatures: list[Signature]) -> Mapping[str, Trace]:
+    return {one.id: one.match for one in signatures if isinstance(one.match, Trace)}
+
+
+def run_of(series: Mapping[str, list[float]], every: int = 10, facts: Facts | None = None) -> View:
+    """A view of the first of these series; all are taken at the same steps."""
+    length = len(next(iter(series.values())))
+    rows = [{name: values[n] for name, values in series.items()} for n in range(length)]
+    (run,) = runs_of(points_of_rows("x", rows, [float(every * (n + 1)) for n in range(length)]))
+    return View(run.series[next(iter(series))], run, setup_of(run, facts or {}))
+
+
+def ask(match: Trace, view: View) -> Answer:
+    return SHAPES[match.shape].judge(view, {name: float(str(value)) for name, value in match.limits.items()})
+
+
+def noisy(values: list[float], noise: float = 0.01) -> list[float]:
+    return (np.array(values) + RANDOM.normal(0, noise, len(values))).tolist()
+
+
+def fall(start: float, end: float, count: int, pace: float = 8.0) -> list[float]:
+    return [end + (start - end) * float(np.exp(-n / pace)) for n in range(count)]
+
+
+@pytest.mark.parametrize(("peak", "found"), [(0.2, False), (1.0, True)])
+def test_a_spike_must_rise_above_ratio_and_noise(peak: float, found: bool, rule: Mapping[str, Trace]) -> None:
+    values = noisy(fall(5.0, 3.0, 60))
+    values[50:54] = [value + peak for value in values[50:54]]
+    answer = ask(rule["trace/loss-spike"], run_of({"loss": values}))
+    assert (isinstance(answer, Seen) and answer.first == 50) is found
+
+
+def test_a_spike_that_recovers_is_a_note_and_one_that_lingers_is_not(rule: Mapping[str, Trace]) -> None:
+    values = noisy(fall(5.0, 3.0, 80))
+    back = [*values[:50], *(value + 1.5 for value in values[50:54]), *values[54:]]
+    stays = [*values[:50], *(value + 1.5 for value in values[50:])]
+    recovered, lingering = (ask(rule["trace/loss-spike"], run_of({"loss": one})) for one in (back, stays))
+    assert isinstance(recovered, Seen)
+    assert isinstance(lingering, Seen)
+    assert (recovered.severity, recovered.captures["recovered"]) == (Severity.NOTE, "back at step 550")
+    assert (lingering.severity, lingering.captures["recovered"]) == (None, "not back by the end of the log")
+
+
+def test_a_gradient_norm_that_rose_first_is_told(rule: Mapping[str, Trace]) -> None:
+    loss, norm = noisy(fall(5.0, 3.0, 80)), [0.5] * 80
+    loss[50:54] = [value + 1.5 for value in loss[50:54]]
+    norm[48:54] = [5.0, 20.0, 90.0, 60.0, 30.0, 9.0]
+    answer = ask(rule["trace/loss-spike"], run_of({"loss": loss, "grad_norm": norm}))
+    assert isinstance(answer, Seen)
+    assert answer.captures["lead"] == "20"
+
+
+def test_the_shock_of_the_first_steps_is_no_spike_unless_the_start_is_not_seen(rule: Mapping[str, Trace]) -> None:
+    values = [*noisy(fall(6.9, 6.0, 30, 20)), 12.0, 30.0, 25.0, 15.0, *noisy(fall(6.0, 5.0, 40))]
+    assert ask(rule["trace/loss-spike"], run_of({"loss": values}, every=1)) is None
+
+
+@pytest.mark.parametrize(("end", "found"), [(3.3, False), (4.2, True)])
+def test_divergence_counts_from_the_best_median(end: float, found: bool, rule: Mapping[str, Trace]) -> None:
+    values = noisy([*fall(6.0, 3.0, 50), *np.linspace(3.0, end, 40).tolist()], 0.03)
+    answer = ask(rule["trace/diverged"], run_of({"loss": values}))
+    assert isinstance(answer, Seen) is found
+
+
+def test_noise_that_is_larger_than_the_rise_is_no_divergence(rule: Mapping[str, Trace]) -> None:
+    values = [3.0 + (n % 2) * 4.0 for n in range(90)]
+    assert ask(rule["trace/diverged"], run_of({"loss": values})) is None
+
+
+VOCABULARY = {"config.vocab_size": Fact(32_000)}
+
+
+@pytest.mark.parametrize(
+    ("level", "facts", "confidence"),
+    [
+        (10.37, VOCABULARY, Confidence.HIGH),
+        (11.93, {"model.name": Fact("Qwen/Qwen2.5-7B")}, Confidence.LOW),
+        (11.76, {}, Confidence.LOW),
+        (9.0, VOCABULARY, None),
+        (5.54, {}, None),
+    ],
+)
+def test_a_plateau_at_the_uniform_loss(
+    level: float, facts: Facts, confidence: Confidence | None, rule: Mapping[str, Trace]
+) -> None:
+    answer = ask(rule["trace/plateau-ln-vocab"], run_of({"loss": noisy([level] * 30)}, facts=facts))
+    assert (answer.confidence if isinstance(answer, Seen) else None) is confidence
+
+
+def test_a_plateau_needs_steps_and_a_learning_rate(rule: Mapping[str, Trace]) -> None:
+    match = rule["trace/plateau-ln-vocab"]
+    early = ask(match, run_of({"loss": noisy([10.37] * 30)}, every=2, facts=VOCABULARY))
+    assert early == Undecided("loss: ends at step 60; 100 are needed to get past the warm-up")
+    assert ask(match, run_of({"loss": noisy([10.37] * 30), "learning_rate": [0.0] * 30}, facts=VOCABULARY)) is None
+
+
+def test_bits_are_not_nats(rule: Mapping[str, Trace]) -> None:
+    bits = np.log2(32_000)
+    series = {"loss": noisy([bits] * 30, 0.001), "perplexity": [32_000.0] * 30}
+    assert isinstance(ask(rule["trace/plateau-ln-vocab"], run_of(series, facts=VOCABULARY)), Seen)
+
+
+@pytest.mark.parametrize(("later", "found"), [(0.6, False), (9.0, True)])
+def test_a_multimodal_start_is_healthy_if_it_falls(later: float, found: bool, rule: Mapping[str, Trace]) -> None:
+    facts = {"model.name": Fact("google/gemma-4-31B-it")}
+    values = noisy(fall(12.5, later, 60, 10), 0.05)
+    answer = ask(rule["trace/loss-starts-high"], run_of({"loss": values}, every=1, facts=facts))
+    assert isinstance(answer, Seen) is found
+
+
+def test_the_first_steps_of_a_high_start_are_not_judged(rule: Mapping[str, Trace]) -> None:
+    facts = {"model.name": Fact("google/gemma-4-31B-it")}
+    answer = ask(rule["trace/loss-starts-high"], run_of({"loss": fall(12.5, 0.6, 20, 10)}, every=1, facts=facts))
+    assert answer == Undecided("loss: starts at 11.37; 50 steps are needed to see whether it falls")
+
+
+def test_zeros_of_a_memorised_batch_are_no_masked_labels(rule: Mapping[str, Trace]) -> None:
+    match = rule["trace/loss-zero"]
+    assert isinstance(ask(match, run_of({"loss": [0.0] * 5, "grad_norm": [0.0] * 5})), Seen)
+    assert ask(match, run_of({"loss": [2.0, 0.3, 0.004, 0.0, 0.0, 0.0], "grad_norm": [1.0] * 3 + [0.0] * 3})) is None
+
+
+def test_a_nan_that_the_trainer_hides_is_seen_without_a_gradient_norm(rule: Mapping[str, Trace]) -> None:
+    match = rule["trace/loss-zero-grad-nan"]
+    assert isinstance(ask(match, run_of({"loss": [3.0, 2.9, 170.0, 0.0, 0.0, 0.0]})), Seen)
+    assert ask(match, run_of({"loss": [3.0, 2.9, 0.5, 0.0, 0.0, 0.0]})) is None
+
+
+@pytest.mark.parametrize(("losses", "found"), [([3.2, 3.1, 2.9], True), ([2.45, 2.42, 2.44], False)])
+def test_a_resumption_that_lost_something(losses: list[float], found: bool, rule: Mapping[str, Trace]) -> None:
+    values = noisy([2.4] * 30) + noisy(losses) + noisy([2.45] * 10)
+    rows = [{"loss": value} for value in values]
+    points = points_of_rows("x", rows, [float(n + 1) for n in range(len(values))])
+    points.restart[30] = True
+    (run,) = runs_of(points)
+    answer = ask(rule["trace/resume-discontinuity"], View(run.series["loss"], run, setup_of(run, {})))
+    assert isinstance(answer, Seen) is found
+
+
+def test_memory_tells_when_the_device_is_full(rule: Mapping[str, Trace]) -> None:
+    facts = {"device": Fact("NVIDIA A100-SXM4-80GB")}
+    answer = ask(rule["trace/memory-growth"], run_of({"memory": [40 + 0.5 * n for n in range(41)]}, facts=facts))
+    assert isinstance(answer, Seen)
+    assert answer.captures["prediction"] == " At this rate 80 GiB are full near step 810."
+
+
+def test_memory_that_levels_off_does_not_grow(rule: Mapping[str, Trace]) -> None:
+    assert ask(rule["trace/memory-growth"], run_of({"memory": [min(40 + n, 60.0) for n in range(60)]})) is None
+
+
+def test_steps_get_slower_with_longer_completions_only(rule: Mapping[str, Trace]) -> None:
+    times = [1 + 0.05 * n for n in range(40)]
+    assert isinstance(ask(rule["trace/slow-steps"], run_of({"step_time": times})), Seen)
+    assert (
+        ask(rule["trace/slow-steps"], run_of({"step_time": times, "completion_length": [100 * t for t in times]}))
+        is None
+    )
+
+
+def test_objectives() -> None:
+    def objective(names: list[str], value: float = 1.0) -> Objective:
+        return run_of({name: [value] * 3 for name in names}).setup.objective
+
+    assert objective(["loss"]) is Objective.CROSS_ENTROPY
+    assert objective(["loss", "rewards_margin"]) is Objective.PREFERENCE
+    assert objective(["loss", "reward"]) is Objective.REINFORCEMENT
+    assert objective(["loss"], -1.0) is Objective.OTHER
+
+
+def test_warmup_comes_from_settings_or_from_the_learning_rate() -> None:
+    rates = [*np.linspace(0.1, 1.0, 10).tolist(), *np.linspace(1.0, 0.1, 30).tolist()]
+    assert run_of({"learning_rate": rates}).setup.warmup == 100.0
+    assert run_of({"learning_rate": rates}, facts={"config.warmup_steps": Fact("55")}).setup.warmup == 55.0
+    assert run_of({"learning_rate": rates}, facts={"config.warmup_ratio": Fact("0.1")}).setup.warmup == 40.0
+    assert run_of({"learning_rate": [1.0] * 40}).setup.warmup == 0.0
+
+
+def test_vocabularies() -> None:
+    assert known_vocabulary({}) is None
+    exact, family = known_vocabulary(VOCABULARY), known_vocabulary({"model.type": Fact("gemma3")})
+    assert exact is not None
+    assert family is not None
+    assert (exact.size, exact.certain) == (32_000, True)
+    assert (family.size, family.family, family.certain) == (262_144, "Gemma 3", False)
+    nearest = nearest_vocabulary(10.83, 0.02)
+    assert nearest is not None
+    assert nearest.family in ("GPT-2", "Pythia")
+    assert nearest_vocabulary(5.545, 0.02) is None
+
+
+def test_statistics() -> None:
+    assert longest_stretch(np.array([True, False, True, True, False])) == (2, 3)
+    assert longest_stretch(np.zeros(3, np.bool_)) == (0, -1)
+    assert kendall_tau(np.arange(500.0)) == 1.0
+    assert kendall_tau(np.array([3.0, 2.0, 1.0])) == -1.0
+    assert noise_of(np.arange(100.0)) == pytest.approx(1.0484, rel=1e-3)
+
+
+def test_a_run_without_series_has_no_setup_to_speak_of() -> None:
+    setup = setup_of(Run(0, "x", {}), {})
+    assert (setup.starts, setup.warmup, setup.accumulation) == (False, 0.0, 1)
