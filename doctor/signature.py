@@ -356,8 +356,33 @@ PLACEHOLDER = regex.compile(r"(?<![{$])\{([a-z_]+)\}(?!\})")
 
 # What shapes tell of what they saw.
 TRACE_CAPTURES = frozenset(
-    "accumulation after before chosen factor family first_step last_good_step last_step lead learning_rate loss of_what "
-    "per_thousand_steps percent points prediction rank recovered uniform usual value vocabulary warmup what".split()
+    [
+        "accumulation",
+        "after",
+        "before",
+        "chosen",
+        "factor",
+        "family",
+        "first_step",
+        "last_good_step",
+        "last_step",
+        "lead",
+        "learning_rate",
+        "loss",
+        "of_what",
+        "per_thousand_steps",
+        "percent",
+        "points",
+        "prediction",
+        "rank",
+        "recovered",
+        "uniform",
+        "usual",
+        "value",
+        "vocabulary",
+        "warmup",
+        "what",
+    ]
 )
 
 

@@ -17,8 +17,12 @@ BLOCK = re.compile(r"^\.\. begin: (?P<command>doctor [^\n]+)\n\n(?P<body>.*?)^\.
 def printed(command: str) -> str:
     """What a command of the README prints, as a block of it."""
     arguments = command.split()[1:]
-    result = subprocess.run([sys.executable, "-m", "doctor", *arguments], cwd=ROOT, capture_output=True, text=True, check=False)
-    lines = "".join(f"    {line}".rstrip() + "\n" for line in result.stdout.replace("python -m doctor", "doctor").splitlines())
+    result = subprocess.run(
+        [sys.executable, "-m", "doctor", *arguments], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    lines = "".join(
+        f"    {line}".rstrip() + "\n" for line in result.stdout.replace("python -m doctor", "doctor").splitlines()
+    )
     return f"::\n\n{lines}\n"
 
 

@@ -97,8 +97,8 @@ def planted(secret: str) -> Report:
         digest="d",
         skipped=(("a/c", f"why {secret}"),),
         traces=({"name": secret},),
-        groups=({"members": [{"tensor": secret}]},),
-        plan=({"file": secret},),
+        groups=({"pattern": secret, "outliers": []},),
+        plan=({"tensor": secret, "file": secret, "std": 1.0, "ratio": 1.0, "factor": 1.0},),
         written=f"/data/{secret}",
     )
 

@@ -65,5 +65,10 @@ def test_lines_become_one_wait() -> None:
 
 def test_a_line_without_a_rank_takes_that_of_its_log() -> None:
     reader = WaitReader()
-    reader.take(read_lines(b"Watchdog caught collective operation timeout: WorkNCCL(SeqNum=1, OpType=BROADCAST, Timeout(ms)=10)")[0], 5)
+    reader.take(
+        read_lines(
+            b"Watchdog caught collective operation timeout: WorkNCCL(SeqNum=1, OpType=BROADCAST, Timeout(ms)=10)"
+        )[0],
+        5,
+    )
     assert [wait.rank for wait in reader.waits()] == [5]

@@ -38,7 +38,7 @@ class LogResult:
     findings: tuple[Finding, ...]
     facts: Facts
     waits: tuple[Wait, ...]
-    points: tuple[Points, ...]
+    points: tuple[Points, ...] = field(compare=False)
     size: int
     lines: int
     skipped: tuple[tuple[str, str], ...]

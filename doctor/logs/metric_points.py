@@ -1,6 +1,7 @@
 """Metric lines to points: the dense regions of a block are read in one pass over columns, never line by line."""
 
 import re
+from dataclasses import replace
 
 import numpy as np
 
@@ -28,6 +29,11 @@ _WITH_UNIT = has_series("step_time", "memory", "throughput", STEP, STEP_IN_EPOCH
 # A dict that a narrow terminal, or a pretty printer, broke into lines; only logs as short as a paste are mended.
 _BROKEN = re.compile(rb"""\{['"][^{}\n]{0,4000}\n(?:[^{}\n]{0,4000}\n){0,40}?[^{}\n]{0,4000}\}""")
 _PASTE = 4 * 1024 * 1024
+# A line of a training sample that is printed, which may quote anything.
+_QUOTED = re.compile(
+    rb"^\W{0,4}(?i:prompt|completion|question|answer|instruction|response|chosen|rejected)(?: \d+)?\W{0,4}: [^\n]*",
+    re.M,
+)
 
 
 class MetricReader:
@@ -51,6 +57,7 @@ class MetricReader:
             return
         ends = np.array([end for _, end in hits], np.int64)
         regions = cut_regions(data, ends, first_line)
+        regions = replace(regions, text=_QUOTED.sub(lambda found: b" " * len(found[0]), regions.text))
         resumed = regions.moved(np.array([end for number, end in hits if number == RESUME], np.int64))
         numbers = _in_units(regions.text, numbers_with_keys(regions.text))
         records = find_records(np.frombuffer(regions.text, np.uint8), numbers)

@@ -9,7 +9,16 @@ from hypothesis import strategies as st
 
 from doctor.catalog import Catalog
 from doctor.errors import SignatureError
-from doctor.logs.scan import Scanner, compile_patterns, load, needs_prefilter, scan_ahead, squeezed_pattern, widened
+from doctor.logs.scan import (
+    Scanned,
+    Scanner,
+    compile_patterns,
+    load,
+    needs_prefilter,
+    scan_ahead,
+    squeezed_pattern,
+    widened,
+)
 from doctor.logs.source import Block
 from doctor.signature import Text
 
@@ -41,7 +50,7 @@ def test_threads_may_scan_at_the_same_time() -> None:
 def test_scanning_ahead_keeps_the_order() -> None:
     blocks = [Block(f"block {n} ".encode() + b"error" * (n % 3), 5) for n in range(50)]
     one = scanner("error")
-    assert list(scan_ahead(one, iter(blocks))) == [(block, one.hits(block.data)) for block in blocks]
+    assert list(scan_ahead(one, iter(blocks))) == [(block, Scanned(one.hits(block.data), 0)) for block in blocks]
 
 
 def test_scanning_ahead_passes_a_failure_on() -> None:
