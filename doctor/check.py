@@ -65,8 +65,6 @@ def _remark(fault: SignatureError) -> Remark:
 
 
 def _sample_faults(signature: Signature, fired: list[set[str]], catalog: Catalog, index: Index) -> Iterator[Remark]:
-    if isinstance(signature.match, Trace):
-        return
     where = catalog.files[signature.id].where
     matches = _matcher(signature, catalog, index)
     for n, (sample, ids) in enumerate(zip(signature.hits, fired, strict=True), 1):
@@ -91,10 +89,20 @@ def _matcher(signature: Signature, catalog: Catalog, index: Index) -> Callable[[
         from doctor.weights.match import match_sample as match_weights
 
         return lambda sample: _found(lambda: match_weights(signature, sample.text))
+    if isinstance(match, Trace):
+        return lambda sample: _traced(signature, sample, catalog, index)
     assert isinstance(match, Setting)
     from doctor.config.match import match_sample as match_setting
 
     return lambda sample: _found(lambda: match_setting(signature, sample))
+
+
+def _traced(signature: Signature, sample: Sample, catalog: Catalog, index: Index) -> bool:
+    """Whether the metric lines of a sample match, with the settings on the lines before them as facts."""
+    from doctor.traces.match import match_sample as match_trace
+
+    result = find_in_text(sample.text, catalog, index)
+    return _found(lambda: [one for points in result.points for one in match_trace(signature, points, result.facts)])
 
 
 def _found(find: Callable[[], list[Finding]]) -> bool:

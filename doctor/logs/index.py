@@ -16,7 +16,8 @@ from doctor import __version__
 from doctor.catalog import Catalog
 from doctor.logs.marks import marks
 from doctor.logs.scan import Scanner, compile_patterns, load, squeezed_pattern
-from doctor.signature import Signature, Text
+from doctor.metric_keys import SETTINGS
+from doctor.signature import Signature, Text, Trace
 
 DIGEST_BYTES = 32
 LENGTH_BYTES = 8
@@ -71,8 +72,9 @@ def _squeezed(texts: Mapping[str, Text]) -> Iterator[tuple[str, str]]:
 
 
 def _asked_settings(signatures: list[Signature]) -> Iterator[str]:
+    yield from SETTINGS
     for signature in signatures:
-        for cause in signature.causes if isinstance(signature.match, Text) else ():
+        for cause in signature.causes if isinstance(signature.match, (Text, Trace)) else ():
             yield from (key.removeprefix(SETTING) for key in cause.when if key.startswith(SETTING))
 
 
