@@ -102,7 +102,7 @@ KEYS = (
         r"(?:actor/)?(?:learning[ _]rate|lr|act_lr)|optim/lr \(group 0|(?:train )?lr-\w{1,20}(?:/group0)?",
     ),
     Key("loss_scale", r"loss[ _]scale"),
-    Key("loss_scale", r"attempted loss scale: [\d.]{1,20}, (?:but|reducing to)", separator=r"\s", primary=True),
+    Key("loss_scale", r"(?:[a-z]{1,9} )?loss scale: [\d.]{1,20}, (?:but|reducing to)", separator=r"\s", primary=True),
     Key("skipped", r"number of skipped iterations"),
     Key("nan_iterations", r"number of nan iterations"),
     # Speed and memory.

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from doctor.logs import source
 from doctor.logs.prefixes import Line, read_lines
 from doctor.logs.source import Block
 
@@ -54,7 +55,9 @@ class BlockLines:
         number = self._asked
         start, stop = self._bounds(end)
         start = max(start, self._data.rfind(b"\r", start, end) + 1)
-        while start < len(self._data):
+        reach = end + source.OVERLAP  # as far as every block holds, wherever it was cut
+        stop = min(stop, reach)
+        while start < len(self._data) and stop <= reach:
             for line in read_lines(self._data[start:stop].rstrip(b"\r").rpartition(b"\r")[2]):
                 yield number, line
             start, number = stop + 1, number + 1

@@ -8,62 +8,81 @@ import re
 from functools import cache
 
 import numpy as np
+import numpy.typing as npt
 from numpy.lib.stride_tricks import sliding_window_view
 
 from doctor.logs.number_columns import PADDING, Bytes, Flags, Numbers, numbers_at
 from doctor.metric_keys import KEYS, Key
 from doctor.points import Ints
 
-WINDOW = 56
+WINDOW = 48
 WORD = 8
 
 # What may stand in front of a key: the line's start, a colour, punctuation, or a blank behind anything but a word.
 _LEFT = r"(?:\A|\x1b\[[\d;]{0,20}m ?|\n ?|[^\w /.-]|[^a-z_] )"
 _SEPARATOR = r"""['"]?\)?[ \t:=]+['"]?(?:tensor\(|np\.float\d\d\()?"""
 
-_STARTS = np.isin(np.arange(256), list(b"0123456789.+-"))
-_WORD_STARTS = np.isin(np.arange(256), list(b"nNiI"))
-_BEFORE = np.isin(np.arange(256), list(b"'\":=([ \t#"))
-_EQUAL_DIGITS = np.where(np.isin(np.arange(256), list(b"0123456789")), ord("0"), np.arange(256)).astype(np.uint8)
+# Bytes that stand in front of a number, that start one, and that start nan or inf.
+_BEFORE, _NUMBER, _WORD = 1, 2, 3
+_KINDS = np.zeros(256, np.uint8)
+_KINDS[list(b"'\":=([ \t#")] = _BEFORE
+_KINDS[list(b"0123456789.+-")] = _NUMBER
+_KINDS[list(b"nNiI")] = _WORD
+_DIGITS = np.isin(np.arange(256), list(b"0123456789"))
+_EQUAL_DIGITS = np.where(_DIGITS, ord("0"), np.arange(256)).astype(np.uint8)
 # Odd numbers to mix the words of a window with.
 _MIX = np.random.default_rng(0).integers(1, 2**62, WINDOW // WORD, dtype=np.uint64) * np.uint64(2) + np.uint64(1)
 
 
-def numbers_with_keys(text: bytes) -> Numbers:
-    """All numbers in a text that stand behind one of KEYS, in the order of the text."""
-    data = np.frombuffer(b"\n" * WINDOW + text + PADDING, np.uint8)
-    starts = _starts(data)
-    key = _keys(data, starts)
-    starts, key = starts[key >= 0], key[key >= 0]
-    value, stop, good = numbers_at(data, starts)
-    return Numbers(key, starts - WINDOW, stop - WINDOW, value).only(good)
+class KeyFinder:
+    """Finds numbers and their keys in the texts of one log; remembers the windows that it has seen."""
+
+    def __init__(self) -> None:
+        self._known = np.empty(0, np.uint64)
+        self._keys = np.empty(0, np.int64)
+
+    def numbers(self, text: bytes) -> Numbers:
+        """All numbers in a text that stand behind one of KEYS, in the order of the text."""
+        data = np.frombuffer(b"\n" * WINDOW + text + PADDING, np.uint8)
+        starts = _starts(data)
+        key = self._keys_before(data, starts)
+        starts, key = starts[key >= 0], key[key >= 0]
+        value, stop, good = numbers_at(data, starts)
+        return Numbers(key, starts - WINDOW, stop - WINDOW, value).only(good)
+
+    def _keys_before(self, data: Bytes, starts: Ints) -> Ints:
+        """The number of the key in front of each start, -1 where there is none."""
+        windows = sliding_window_view(_EQUAL_DIGITS[data], WINDOW)[starts - WINDOW]
+        mixed = (np.ascontiguousarray(windows).view(np.uint64) * _MIX).sum(axis=1, dtype=np.uint64)
+        place = np.searchsorted(self._known, mixed)
+        new = np.append(self._known, 0)[place] != mixed
+        if new.any():
+            self._learn(mixed[new], windows[new])
+            place = np.searchsorted(self._known, mixed)
+        keys: Ints = self._keys[place]
+        return keys
+
+    def _learn(self, mixed: "npt.NDArray[np.uint64]", windows: Bytes) -> None:
+        known, first = np.unique(mixed, return_index=True)
+        keys = [_key_before(windows[row].tobytes()) for row in first.tolist()]
+        order = np.argsort(together := np.concatenate((self._known, known)))
+        self._known, self._keys = together[order], np.concatenate((self._keys, keys)).astype(np.int64)[order]
 
 
 def _starts(data: Bytes) -> Ints:
-    """Where numbers may start: behind a separator, with a digit, a sign, nan or inf."""
-    before = np.zeros(len(data), np.bool_)
-    before[1:] = _BEFORE[data[:-1]]
-    starts = np.flatnonzero(before & _STARTS[data])
-    words = np.flatnonzero(before & _WORD_STARTS[data])
-    low = data[words + 2] | 0x20
-    words = words[np.where(data[words] | 0x20 == ord("n"), low == ord("n"), low == ord("f"))]
-    found: Ints = np.sort(np.concatenate((starts, words)))
-    return found[(found >= WINDOW) & (found < len(data) - len(PADDING))]
+    """Where numbers may start: behind a separator, with a digit, a sign, nan or inf; not within a time of day."""
+    kind = _KINDS[data]
+    found = np.flatnonzero((kind[:-1] == _BEFORE) & (kind[1:] >= _NUMBER)) + 1
+    found = found[(found >= WINDOW) & (found < len(data) - len(PADDING))]
+    low, third = data[found] | 0x20, data[found + 2] | 0x20
+    word = np.where(low == ord("n"), third == ord("n"), third == ord("f"))
+    within_time = (data[found - 1] == ord(":")) & _DIGITS[data[found - 2]]
+    starts: Ints = found[np.where(kind[found] == _WORD, word, ~within_time)]
+    return starts
 
 
-def _keys(data: Bytes, starts: Ints) -> Ints:
-    """The number of the key in front of each start, -1 where there is none."""
-    if not len(starts):
-        return np.empty(0, np.int64)
-    windows = sliding_window_view(_EQUAL_DIGITS[data], WINDOW)[starts - WINDOW]
-    mixed = (np.ascontiguousarray(windows).view(np.uint64) * _MIX).sum(axis=1, dtype=np.uint64)
-    _, first, which = np.unique(mixed, return_index=True, return_inverse=True)
-    found: Ints = np.array([_key_before(windows[row].tobytes()) for row in first.tolist()], np.int64)[which]
-    return found
-
-
-@cache
 def _key_before(window: bytes) -> int:
+    """The number of the key at the end of a window; what stands in lines above doesn't count."""
     window = window[window.rfind(b"\n", 0, -1) :] if b"\n" in window else window
     return next((number for number, pattern in enumerate(_patterns()) if pattern.search(window)), -1)
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from doctor.logs.keyed_numbers import has_series, numbers_with_keys
+from doctor.logs.keyed_numbers import KeyFinder, has_series
 from doctor.logs.metric_prefixes import LineHeads
 from doctor.logs.metric_records import IS_STEP, StepReader, find_records, steps_taken
 from doctor.logs.metric_regions import cut_regions
@@ -31,8 +31,7 @@ _BROKEN = re.compile(rb"""\{['"][^{}\n]{0,4000}\n(?:[^{}\n]{0,4000}\n){0,40}?[^{
 _PASTE = 4 * 1024 * 1024
 # A line of a training sample that is printed, which may quote anything.
 _QUOTED = re.compile(
-    rb"^\W{0,4}(?i:prompt|completion|question|answer|instruction|response|chosen|rejected)(?: \d+)?\W{0,4}: [^\n]*",
-    re.M,
+    rb"\n[^\w\n]{0,4}(?i:prompt|completion|question|answer|instruction|response|chosen|rejected)(?: \d+)?[^\w\n]{0,4}: [^\n]*"
 )
 
 
@@ -41,6 +40,7 @@ class MetricReader:
 
     def __init__(self, path: str) -> None:
         self._path = path
+        self._keys = KeyFinder()
         self._steps = StepReader()
         self._parts: list[Points] = []
 
@@ -57,9 +57,9 @@ class MetricReader:
             return
         ends = np.array([end for _, end in hits], np.int64)
         regions = cut_regions(data, ends, first_line)
-        regions = replace(regions, text=_QUOTED.sub(lambda found: b" " * len(found[0]), regions.text))
+        regions = replace(regions, text=_QUOTED.sub(_blanked, b"\n" + regions.text)[1:])
         resumed = regions.moved(np.array([end for number, end in hits if number == RESUME], np.int64))
-        numbers = _in_units(regions.text, numbers_with_keys(regions.text))
+        numbers = _in_units(regions.text, self._keys.numbers(regions.text))
         records = find_records(np.frombuffer(regions.text, np.uint8), numbers)
         steps, restarts = self._steps.steps(regions.text, numbers, records), self._steps.restarts(resumed, records)
         which = ~IS_STEP[numbers.key] & (records.of_number >= 0)
@@ -93,6 +93,10 @@ def points_in_text(text: str, path: str = "") -> Points:
     reader = MetricReader(path)
     reader.take(data, metric_hits(data), 1)
     return reader.points()
+
+
+def _blanked(found: "re.Match[bytes]") -> bytes:
+    return b"\n" + b" " * (len(found[0]) - 1)
 
 
 def _mended(found: "re.Match[bytes]") -> bytes:

@@ -4,7 +4,7 @@ import numpy as np
 
 from doctor.finding import Severity
 from doctor.points import Floats
-from doctor.traces.robust import longest_stretch
+from doctor.traces.robust import longest_stretch, median_known
 from doctor.traces.view import Answer, Limits, Seen, View, at, shown, too_short
 
 # Lengths collapse within a few steps, so few points show what they were.
@@ -125,11 +125,11 @@ def over_optimised(view: View, limits: Limits) -> Answer:
         return short
     chosen, loss = view.beside("rewards_chosen"), view.beside("loss")
     width = max(len(view.main) // 10, 3)
-    margin, late = float(np.median(view.values[-width:])), float(np.nanmedian(chosen[-width:]))
+    margin, late = float(np.median(view.values[-width:])), median_known(chosen[-width:])
     if (
         margin <= limits["margin"]
-        or np.nanmedian(loss[-width:]) >= limits["loss"]
-        or late >= float(np.nanmedian(chosen[:width])) - limits["fall"]
+        or median_known(loss[-width:]) >= limits["loss"]
+        or late >= median_known(chosen[:width]) - limits["fall"]
     ):
         return None
     first = int(np.argmax(view.values > limits["margin"]))
@@ -137,6 +137,6 @@ def over_optimised(view: View, limits: Limits) -> Answer:
         "first_step": at(view.steps[first]),
         "value": shown(margin),
         "chosen": shown(late),
-        "loss": shown(float(np.nanmedian(loss[-width:]))),
+        "loss": shown(median_known(loss[-width:])),
     }
     return Seen(first, len(view.main) - 1, captures)

@@ -17,6 +17,12 @@ def noise_of(values: Floats) -> float:
     return float(NOISE_OF_CHANGE * np.median(np.abs(np.diff(values))))
 
 
+def median_known(values: Floats) -> float:
+    """The median of the values that are numbers; NaN if none is."""
+    known = values[~np.isnan(values)]
+    return float(np.median(known)) if len(known) else np.nan
+
+
 def longest_stretch(flags: npt.NDArray[np.bool_]) -> tuple[int, int]:
     """(first, last) index of the longest stretch of true; (0, -1) if there is none."""
     edges = np.flatnonzero(np.diff(np.concatenate(([False], flags, [False])).astype(np.int8)))
