@@ -9,7 +9,7 @@ from importlib.resources.abc import Traversable
 from pathlib import Path
 
 from doctor.errors import SignatureError
-from doctor.signature import Signature, parse
+from doctor.signature import Match, Signature, parse
 
 SUFFIX = ".toml"
 
@@ -52,9 +52,11 @@ class Catalog:
             raise SignatureError(f"{id}: no such signature; {hint}")
         return self.signature(id)
 
-    def of_kind(self, kind: str) -> list[Signature]:
-        """The signatures with a table of this name: text, trace, scale or setting. The others are not parsed."""
-        return [self.signature(id) for id, file in self.files.items() if f"\n[{kind}]" in f"\n{file.text}"]
+    def of_kind(self, kind: type[Match]) -> list[Signature]:
+        """The signatures that match this kind of thing, in the order of their ids; files without its table are not parsed."""
+        table = f"[{kind.__name__.lower()}]"
+        found = (self.signature(id) for id, file in self.files.items() if table in file.text)
+        return [one for one in found if isinstance(one.match, kind)]
 
     def signatures(self) -> list[Signature]:
         """All signatures in the order of their ids."""

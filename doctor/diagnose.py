@@ -16,6 +16,7 @@ from doctor.logs.index import load_index
 from doctor.logs.source import find_sources
 from doctor.report import Plot, Report, Subject
 from doctor.rootcause import State, Verdict, judge
+from doctor.signature import Trace
 
 if TYPE_CHECKING:
     from doctor.config.match import ConfigResult
@@ -81,7 +82,7 @@ def _traces(tables: list[Path], result: LogResult, catalog: Catalog) -> TraceRes
     from doctor.traces.run_folder import best_sources, read_metric_file
 
     points = best_sources([read_metric_file(path) for path in tables], result.points)
-    return find(points, catalog.of_kind("trace"), result.facts)
+    return find(points, catalog.of_kind(Trace), result.facts)
 
 
 def _write_points(path: Path, traces: TraceResult | None) -> None:

@@ -42,16 +42,6 @@ def origins(signatures: Iterable[Signature]) -> list[Origin]:
     return [_origin(id, claim, found[claim.package]) for id, claim in claims]
 
 
-def missing_literals(signatures: Iterable[Signature], package: str) -> list[tuple[str, str]]:
-    """(id, literal) of what the installed release of one package does not hold; PackageNotFoundError if there is none."""
-    distribution(package)
-    claims = [
-        (signature.id, claim) for signature in signatures for claim in signature.raised_by if claim.package == package
-    ]
-    found = _found(package, claims)
-    return [(id, claim.literal) for id, claim in claims if found is not None and claim.literal not in found]
-
-
 def _origin(id: str, claim: RaisedBy, found: frozenset[str] | None) -> Origin:
     if found is None:
         return Origin(id, claim.package, "", claim.literal, Provenance.NOT_INSTALLED)

@@ -37,24 +37,18 @@ def fresh_python(tmp_path: Path) -> Iterator[Path]:
     yield tmp_path / "venv" / "bin" / "python"
 
 
+def install(python: Path, *what: str) -> None:
+    """Install doctor alone, although the borrowed requirements may bring one."""
+    options = ["-q", "--no-deps", "--ignore-installed", "--no-build-isolation", "--disable-pip-version-check"]
+    subprocess.run([python, "-m", "pip", "install", *options, *what], check=True, capture_output=True)
+
+
 @pytest.mark.parametrize("kind", ["*.whl", "*.tar.gz"])
 def test_doctor_runs_from_a_distribution(
     kind: str, distributions: Path, fresh_python: Path, root: Path, tmp_path: Path
 ) -> None:
     [file] = distributions.glob(kind)
-    install = [
-        fresh_python,
-        "-m",
-        "pip",
-        "install",
-        "-q",
-        "--no-deps",
-        "--ignore-installed",
-        "--no-build-isolation",
-        "--disable-pip-version-check",
-        str(file),
-    ]
-    subprocess.run(install, check=True, capture_output=True)
+    install(fresh_python, str(file))
     where = subprocess.run(
         [fresh_python, "-c", "import doctor; print(doctor.__file__)"],
         cwd=tmp_path,
@@ -81,20 +75,7 @@ def test_doctor_runs_from_an_editable_install(fresh_python: Path, root: Path, tm
     copy.mkdir()
     for name in ("setup.py", "setup.cfg", "README.rst", "doctor", "signatures"):
         (copy / name).symlink_to(root / name)
-    install = [
-        fresh_python,
-        "-m",
-        "pip",
-        "install",
-        "-q",
-        "--no-deps",
-        "--ignore-installed",
-        "--no-build-isolation",
-        "--disable-pip-version-check",
-        "-e",
-        str(copy),
-    ]
-    subprocess.run(install, check=True, capture_output=True)
+    install(fresh_python, "-e", str(copy))
     result = subprocess.run(
         [fresh_python.parent / "doctor", "logs", root / LOG], cwd=tmp_path, capture_output=True, text=True, check=False
     )

@@ -17,7 +17,6 @@ from doctor.settings import derived
 from doctor.signature import Sample, Setting, Signature
 
 SETTING = "config."
-TABLE = "[setting]"
 RESOLVED = Fact(value=True)
 
 
@@ -68,8 +67,7 @@ def find_in(document: Document, signatures: list[Signature], known: Facts) -> Co
 
 def setting_signatures(catalog: Catalog) -> list[Signature]:
     """The signatures of a catalogue that look at configurations; no other file is parsed."""
-    found = [catalog.signature(id) for id, file in catalog.files.items() if TABLE in file.text]
-    return [one for one in found if isinstance(one.match, Setting)]
+    return catalog.of_kind(Setting)
 
 
 def _enriched(facts: Facts, signatures: list[Signature]) -> Facts:

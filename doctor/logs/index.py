@@ -2,9 +2,7 @@
 
 import hashlib
 import json
-import os
 import platform
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import astuple, dataclass
@@ -18,6 +16,7 @@ from doctor.logs.marks import marks
 from doctor.logs.scan import Scanner, compile_patterns, load, squeezed_pattern
 from doctor.metric_keys import SETTINGS
 from doctor.signature import Signature, Text, Trace
+from doctor.whole_file import write_whole
 
 DIGEST_BYTES = 32
 LENGTH_BYTES = 8
@@ -120,14 +119,7 @@ def _replace(path: Path, data: bytes) -> None:
     if not path.is_absolute():
         raise FileNotFoundError(path)  # a user without a home
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent)
-    try:
-        with open(handle, "wb") as file:
-            file.write(data)
-        os.replace(name, path)
-    except OSError:
-        os.unlink(name)
-        raise
+    write_whole(path, lambda beside: beside.write_bytes(data))
 
 
 def _packed(parts: list[bytes]) -> bytes:

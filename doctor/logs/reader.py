@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from collections import deque
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
-from itertools import islice
+from dataclasses import dataclass, field, replace
+from operator import itemgetter
 from typing import TYPE_CHECKING
 
 from doctor.logs.block_lines import BlockLines
@@ -101,8 +101,9 @@ class LogReader:
             if not self.size:
                 self._facts.take_framework(block.data[:HEAD].decode("utf-8", "replace"), self.path)
             lines = BlockLines(block, self.lines + 1, scanned.newlines)
-            self._read_metrics(block, scanned.hits)
-            yield from self._candidates(block, scanned.hits, lines)
+            metrics, others = self._split(block, scanned.hits)
+            self._read_metrics(block, metrics)
+            yield from self._candidates(block, others, lines)
             if self.size <= MOST_KEPT:
                 self.kept += block.data[block.start : block.end]
             self.lines += scanned.newlines
@@ -117,22 +118,20 @@ class LogReader:
         """The metrics of this log; None if it has none."""
         return None if self._metrics is None else self._metrics.points()
 
-    def _read_metrics(self, block: Block, hits: list[tuple[int, int]]) -> None:
+    def _read_metrics(self, block: Block, metrics: list[tuple[int, int]]) -> None:
         """Numpy is loaded by the first metric line."""
-        owners, first = self._index.owners, self._first_metric
-        own = [(n - first, end) for n, end in hits if owners[n] == METRIC and block.start < end <= block.end]
-        if own and self._metrics is None:
+        if metrics and self._metrics is None:
             from doctor.logs.metric_points import MetricReader
 
             self._metrics = MetricReader(self.path)
         if self._metrics is not None:
-            self._metrics.take(block.data, own, self.lines + 1)
+            self._metrics.take(block.data, metrics, self.lines + 1)
 
-    def _candidates(self, block: Block, hits: list[tuple[int, int]], lines: BlockLines) -> Iterator[Candidate]:
+    def _candidates(self, block: Block, hits: list[tuple[str, int]], lines: BlockLines) -> Iterator[Candidate]:
         """Hits behind the block's end count only if they stand in a traceback that starts before it."""
         known = frozenset(self._tracebacks)
         found: dict[tuple[Record, int], set[str]] = {}
-        for owner, end in self._hits_of(block, hits):
+        for owner, end in hits:
             number = lines.number(end - 1)
             record = self._tracebacks.get(number)
             if number in known or (record is None and end > block.end) or not self._wanted(owner, number):
@@ -144,14 +143,20 @@ class LogReader:
         for (record, _), owners in found.items():
             yield Candidate(record, frozenset(owner for owner in owners if not owner.startswith(MARK)))
 
-    def _hits_of(self, block: Block, hits: list[tuple[int, int]]) -> Iterator[tuple[str, int]]:
-        """(owner, end) of the hits that no earlier block had; of progress only the last."""
-        owners = self._index.owners
-        backwards = (n for n in range(len(hits) - 1, -1, -1) if owners[hits[n][0]] == METRIC)
-        progress = list(islice((n for n in backwards if block.start < hits[n][1] <= block.end), LAST_PROGRESS))
-        for n, (pattern, end) in enumerate(hits):
-            if end > block.start and (owners[pattern] != METRIC or n in progress):
-                yield owners[pattern], end
+    def _split(self, block: Block, hits: list[tuple[int, int]]) -> tuple[list[tuple[int, int]], list[tuple[str, int]]]:
+        """(number, end) of the block's own metric hits, and (owner, end) of the hits to look at that no earlier block had.
+
+        Of metric hits only the last are looked at: they show that training goes on.
+        """
+        owners, first = self._index.owners, self._first_metric
+        metrics, others = list[tuple[int, int]](), list[tuple[str, int]]()
+        for pattern, end in hits:
+            if end > block.start and owners[pattern] != METRIC:
+                others.append((owners[pattern], end))
+            elif block.start < end <= block.end:
+                metrics.append((pattern - first, end))
+        progress = ((METRIC, end) for _, end in metrics[-LAST_PROGRESS:])
+        return metrics, sorted([*others, *progress], key=itemgetter(1))
 
     def _wanted(self, owner: str, number: int) -> bool:
         """Whether a hit is to be looked at; of a flood only the first lines are, and the others counted."""
@@ -196,17 +201,8 @@ class LogReader:
         self._facts.take_frames((frame for raised in found.chain for frame in raised.frames), self.path)
         header = next(lines.following(end))[1]
         text = "\n".join(raised.text for raised in found.chain)
-        rank = self._rank if header.rank is None else header.rank
-        record = Record(
-            self.path,
-            min(found.lines),
-            max(found.lines),
-            text,
-            rank,
-            header.host or self._host,
-            header.time,
-            found.chain,
-        )
+        placed = self.placed(header.with_text(text), min(found.lines), max(found.lines))
+        record = replace(placed, chain=found.chain)
         self._tracebacks.update(dict.fromkeys(found.lines, record))
         return record
 

@@ -1,6 +1,5 @@
 """Points to runs and their series: steps filled in, restarts found, ranks merged. The only place that needs pandas."""
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,6 +10,7 @@ import pandas as pd
 from doctor.errors import LogError
 from doctor.points import Floats, Ints, Points
 from doctor.traces.robust import NOISE_OF_CHANGE
+from doctor.whole_file import write_whole
 
 # Series whose records count as training steps where the source tells none.
 TRAINING = ("loss", "policy_loss", "reward")
@@ -228,19 +228,13 @@ def write_points(path: Path, runs: Sequence[Run]) -> None:
     if path.suffix not in (".csv", ".parquet"):
         raise LogError(f"{path}: the points go into a .csv or a .parquet file")
     table = _table(runs)
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    write = table.to_csv if path.suffix == ".csv" else table.to_parquet
     try:
-        if path.suffix == ".csv":
-            table.to_csv(beside, index=False)
-        else:
-            table.to_parquet(beside, index=False)
-        os.replace(beside, path)
+        write_whole(path, lambda beside: write(beside, index=False))
     except OSError as fault:
         raise LogError(f"{path}: can't be written: {fault.strerror or fault}; choose another place") from None
     except ImportError:
         raise LogError(f"{path}: Parquet needs pyarrow; install it, or write a .csv") from None
-    finally:
-        beside.unlink(missing_ok=True)
 
 
 def _table(runs: Sequence[Run]) -> pd.DataFrame:

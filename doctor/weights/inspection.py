@@ -19,7 +19,6 @@ from doctor.weights.packed import without_packed
 from doctor.weights.repair import Plan, plan
 from doctor.weights.rules import LEAST, wants
 
-SCALE_TABLE = "[scale]"
 RULE_PROSE = "weights/scale-drift"
 
 Progress = Callable[[int], None]
@@ -143,8 +142,7 @@ def _with_base(
 
 def signatures_for(catalog: Catalog, rules: Sequence[Scale]) -> list[Signature]:
     """The scale signatures of a catalogue; with rules, those rules and the signatures of damaged files."""
-    found = [catalog.signature(id) for id, file in catalog.files.items() if SCALE_TABLE in file.text]
-    scales = [one for one in found if isinstance(one.match, Scale)]
+    scales = catalog.of_kind(Scale)
     if not rules:
         return scales
     damage = [one for one in scales if isinstance(one.match, Scale) and one.match.shape == "fault"]

@@ -8,6 +8,7 @@ from doctor.errors import CheckpointError
 from doctor.weights.compare import Change
 from doctor.weights.measure import Measured
 from doctor.weights.moments import Moments
+from doctor.whole_file import write_whole
 
 if TYPE_CHECKING:
     import pandas
@@ -65,11 +66,9 @@ def write_table(path: Path, measured: Iterable[Measured], changes: Sequence[Chan
     if path.suffix not in SUFFIXES:
         raise CheckpointError(f"{path}: write the tensors to a .csv or a .parquet file")
     frame = table_of(measured, changes)
+    write = frame.to_csv if path.suffix == ".csv" else frame.to_parquet
     try:
-        if path.suffix == ".csv":
-            frame.to_csv(path, index=False)
-        else:
-            frame.to_parquet(path, index=False)
+        write_whole(path, lambda beside: write(beside, index=False))
     except ImportError:
         raise CheckpointError(
             f"{path}: writing Parquet needs pyarrow (pip install pyarrow); or give a .csv file"
