@@ -86,7 +86,7 @@ def _traces(tables: list[Path], result: LogResult, catalog: Catalog) -> TraceRes
 
 
 def _write_points(path: Path, traces: TraceResult | None) -> None:
-    from doctor.traces.series import write_points
+    from doctor.traces.points_table import write_points
 
     write_points(path, traces.runs if traces else ())
 

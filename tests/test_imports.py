@@ -10,10 +10,15 @@ HEAVY = {"torch", "pandas", "numpy", "safetensors"}
 
 
 @pytest.mark.parametrize(
-    "arguments",
-    [["logs", "fixtures/logs/failing/ddp-marked-ready-twice.log"], ["explain", "ddp/marked-ready-twice"], ["--help"]],
+    ("arguments", "heavy"),
+    [
+        (["logs", "fixtures/logs/failing/ddp-marked-ready-twice.log"], []),
+        (["logs", "fixtures/logs/failing/trainer-loss-nan.log"], ["numpy"]),
+        (["explain", "ddp/marked-ready-twice"], []),
+        (["--help"], []),
+    ],
 )
-def test_nothing_heavy_is_loaded(arguments: list[str], root: Path) -> None:
+def test_only_what_is_needed_is_loaded(arguments: list[str], heavy: list[str], root: Path) -> None:
     code = f"""
 import sys
 sys.argv = ["doctor", *{arguments!r}]
@@ -25,4 +30,4 @@ except SystemExit:
 print(sorted({HEAVY!r} & set(sys.modules)), file=sys.stderr)
 """
     result = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True)
-    assert result.stderr.splitlines()[-1] == "[]"
+    assert result.stderr.splitlines()[-1] == str(heavy)

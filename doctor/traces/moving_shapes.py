@@ -5,7 +5,8 @@ import numpy as np
 from doctor.finding import Confidence, Severity
 from doctor.points import Floats
 from doctor.traces.robust import noise_of
-from doctor.traces.series import Series, median_before, median_of_windows, noise_before
+from doctor.traces.rolling import median_before, median_of_windows, noise_before
+from doctor.traces.series import Series
 from doctor.traces.view import Answer, Flags, Limits, Seen, Undecided, View, at, shown, too_short
 from doctor.traces.vocabularies import nearest_vocabulary
 

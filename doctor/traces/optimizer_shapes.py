@@ -4,7 +4,7 @@ import numpy as np
 
 from doctor.finding import Severity
 from doctor.traces.robust import longest_stretch
-from doctor.traces.series import median_before
+from doctor.traces.rolling import median_before
 from doctor.traces.view import Answer, Limits, Seen, Undecided, View, at, shown, too_short
 
 # A schedule that holds the rate on purpose.

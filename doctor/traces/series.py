@@ -1,16 +1,14 @@
-"""Points to runs and their series: steps filled in, restarts found, ranks merged. The only place that needs pandas."""
+"""Points to runs and their series: steps filled in, restarts found, ranks merged."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 
 import numpy as np
-import pandas as pd
+import numpy.typing as npt
 
-from doctor.errors import LogError
 from doctor.points import Floats, Ints, Points
-from doctor.traces.robust import NOISE_OF_CHANGE
-from doctor.whole_file import write_whole
+
+Flags = npt.NDArray[np.bool_]
 
 # Series whose records count as training steps where the source tells none.
 TRAINING = ("loss", "policy_loss", "reward")
@@ -48,41 +46,89 @@ class Run:
     by_rank: Mapping[str, Mapping[int, Series]] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class _Records:
+    """A row a record: its step, filled in and global within its run, its run, and whether training was resumed before it."""
+
+    step: Floats
+    run: Ints
+    restart: Flags
+
+
+@dataclass(frozen=True, slots=True)
+class _Values:
+    """A row a point: the number of its series, its record, its value."""
+
+    series: Ints
+    record: Ints
+    value: Floats
+
+    def only(self, which: Flags | Ints) -> "_Values":
+        return _Values(self.series[which], self.record[which], self.value[which])
+
+    def with_more(self, series: int, record: Ints, value: Floats) -> "_Values":
+        """With more points of one series."""
+        return _Values(
+            np.concatenate((self.series, np.full(len(record), series, np.int64))),
+            np.concatenate((self.record, record)),
+            np.concatenate((self.value, value)),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Table:
+    """A row a point, with what its record says of it."""
+
+    run: Ints
+    series: Ints
+    step: Floats
+    rank: Ints
+    value: Floats
+    line: Ints
+
+    def only(self, which: Flags | Ints) -> "_Table":
+        return _Table(
+            self.run[which], self.series[which], self.step[which], self.rank[which], self.value[which], self.line[which]
+        )
+
+    def starts(self) -> Flags:
+        """Which rows are the first of their run, series and step, in a table ordered by these."""
+        return _changes(self.run, self.series, self.step)
+
+
+@np.errstate(all="ignore")
 def runs_of(points: Points, interval: float | None = None) -> list[Run]:
     """The runs in one source, in its order. ``interval`` is the number of steps between training records, where it is known
-    and the source doesn't count."""
+    and the source doesn't count. A log may hold any numbers; what can't be computed is compared as NaN."""
     records = _records(points, interval)
-    values = pd.DataFrame({"series": points.series, "record": points.record, "value": points.value})
-    values = _without_stale(_with_vanished(values, points.names), points.names)
-    table = values.merge(records, left_on="record", right_index=True).sort_values("record", kind="stable")
-    restarts = table[table["restart"]].groupby("run")["step"].unique()
-    table = _with_clock(_without_overlaps(table), len(points.names))
-    names = (*points.names, CLOCK)
-    series = _split(_merged(_latest(table)), names, points.path)
-    ranked = table[table["series"].isin([n for n, name in enumerate(names) if name in RANKED])]
-    ranks = {rank: _split(_latest(rows), names, points.path) for rank, rows in _by_rank(ranked)}
-    return [
-        Run(run, points.path, own, tuple(sorted(restarts.get(run, ()))), _of_ranks(run, ranks))
-        for run, own in series.items()
-    ]
-
-
-def _records(points: Points, interval: float | None) -> pd.DataFrame:
-    """A row a record: step, epoch, line, rank, time, run, restart."""
-    records = pd.DataFrame(
-        {"step": points.step, "line": points.line, "rank": points.rank, "time": points.time, "restart": points.restart}
+    values = _without_stale(
+        _with_vanished(_Values(points.series, points.record, points.value), points.names), points.names
     )
-    records["epoch"] = _column(points, "epoch")
-    counted = bool(np.isnan(points.step).all())
+    restarts = _restarts(records, values)
+    values = values.only(_lasting(records, points.rank, values)[values.record])
+    values = _with_clock(values, points.time, len(points.names))
+    names = (*points.names, CLOCK)
+    table = _latest(values, records, points)
+    series = _split(_merged(table), names, points.path)
+    ranked = table.only(np.isin(table.series, [n for n, name in enumerate(names) if name in RANKED]))
+    ranks = {rank: _split(rows, names, points.path) for rank, rows in _by_rank(ranked)}
+    return [Run(run, points.path, own, restarts.get(run, ()), _of_ranks(run, ranks)) for run, own in series.items()]
+
+
+def _records(points: Points, interval: float | None) -> _Records:
+    """The records of a source, those of each rank in a row."""
+    step, epoch = points.step, _column(points, "epoch")
+    counted = bool(np.isnan(step).all())
     if counted:
-        training = np.zeros(len(records), np.bool_)
+        training = np.zeros(len(step), np.bool_)
         names = [points.names.index(name) for name in TRAINING if name in points.names]
         training[points.record[np.isin(points.series, names)]] = True
         counter = np.maximum(np.cumsum(training if training.any() else ~training), 1)
-        records["step"] = counter * (interval or _interval(points, counter))
-    records["step"] = records["step"].ffill().fillna(0.0)
-    parts = [_with_runs(rows.copy(), counted) for _, rows in records.groupby("rank", sort=True)]
-    return pd.concat(parts).sort_index() if parts else records.assign(run=0)
+        step = counter * (interval or _interval(points, counter))
+    records = _Records(np.nan_to_num(_filled(step), nan=0.0), np.zeros(len(step), np.int64), points.restart.copy())
+    for rank in np.unique(points.rank):
+        _find_runs(records, np.flatnonzero(points.rank == rank), epoch, counted)
+    return records
 
 
 def _interval(points: Points, counter: Ints) -> float:
@@ -99,86 +145,116 @@ def _column(points: Points, name: str) -> Floats:
     return column
 
 
-def _with_runs(rows: pd.DataFrame, counted: bool) -> pd.DataFrame:
-    """The records of one rank with their run, and with the steps of an epoch-wise counter made global."""
-    epoch = rows["epoch"].ffill()
-    if counted:
-        falls = epoch.diff() < 0
-        new = falls & (epoch <= NEW_RUN * epoch.cummax())
-    else:
-        rows["step"] += _offsets(rows["step"], epoch)
-        falls = rows["step"].diff() < 0
-        new = falls & (rows["step"] <= NEW_RUN * rows["step"].cummax())
-    rows["run"] = new.cumsum()
-    rows["restart"] = (rows["restart"] | falls) & ~new & (np.arange(len(rows)) > 0)
-    return rows
+def _filled(values: Floats) -> Floats:
+    """With the last known value where one is missing."""
+    known = np.maximum.accumulate(np.where(np.isnan(values), 0, np.arange(len(values))), dtype=np.int64)
+    return values[known]
 
 
-def _offsets(step: "pd.Series[float]", epoch: "pd.Series[float]") -> "pd.Series[float]":
+def _find_runs(records: _Records, rows: Ints, epoch: Floats, counted: bool) -> None:
+    """Fill in the runs of one rank's records, and make the steps of an epoch-wise counter global."""
+    epoch = _filled(epoch[rows])
+    if not counted:
+        records.step[rows] += _offsets(records.step[rows], epoch)
+    counter = epoch if counted else records.step[rows]
+    falls = np.diff(counter, prepend=np.nan) < 0
+    new = falls & (counter <= NEW_RUN * np.fmax.accumulate(counter))
+    records.run[rows] = np.cumsum(new)
+    records.restart[rows] = (records.restart[rows] | falls) & ~new & (np.arange(len(rows)) > 0)
+
+
+def _offsets(step: Floats, epoch: Floats) -> Floats:
     """What to add to steps that start again with each epoch: they fall where the epoch rises."""
-    wraps = (step.diff() < 0) & (epoch.diff() > 0)
-    added: pd.Series[float] = step.shift().where(wraps, 0.0).cumsum()
-    return added
+    wraps = (np.diff(step, prepend=np.nan) < 0) & (np.diff(epoch, prepend=np.nan) > 0)
+    return np.cumsum(np.where(wraps, np.roll(step, 1), 0.0))
 
 
-def _with_vanished(values: pd.DataFrame, names: tuple[str, ...]) -> pd.DataFrame:
+def _with_vanished(values: _Values, names: tuple[str, ...]) -> _Values:
     """Megatron leaves the loss out of a line whose average is NaN: a line with its counters and no loss is a NaN loss,
     unless all its iterations were skipped."""
     if "nan_iterations" not in names:
         return values
     number = {name: names.index(name) for name in ("nan_iterations", "loss", "skipped")}
-    counted = values.loc[values["series"] == number["nan_iterations"], "record"]
-    lost = counted[~counted.isin(values.loc[values["series"] == number["loss"], "record"])]
-    skipped = values[(values["series"] == number["skipped"]) & (values["value"] > 0)]["record"]
-    lost = lost[~lost.isin(skipped)]
-    added = pd.DataFrame({"series": number["loss"], "record": lost, "value": np.nan})
-    return pd.concat([values, added], ignore_index=True)
+    skipped = values.record[(values.series == number["skipped"]) & (values.value > 0)]
+    lossy = values.record[values.series == number["loss"]]
+    lost = np.setdiff1d(values.record[values.series == number["nan_iterations"]], np.concatenate((lossy, skipped)))
+    return values.with_more(number["loss"], lost, np.full(len(lost), np.nan))
 
 
-def _without_stale(values: pd.DataFrame, names: tuple[str, ...]) -> pd.DataFrame:
+def _without_stale(values: _Values, names: tuple[str, ...]) -> _Values:
     """An eval loss that stands unchanged in each training line until the next evaluation counts once."""
     if "eval_loss" not in names:
         return values
-    evals = values[values["series"] == names.index("eval_loss")].sort_values("record")
-    training = values.loc[values["series"] == (names.index("loss") if "loss" in names else -1), "record"]
-    stale = evals["value"].eq(evals["value"].shift()) & evals["record"].isin(training)
-    return values.drop(index=evals.index[stale])
+    evals = np.flatnonzero(values.series == names.index("eval_loss"))
+    evals = evals[np.argsort(values.record[evals], kind="stable")]
+    training = values.record[values.series == (names.index("loss") if "loss" in names else -1)]
+    kept = np.ones(len(values.value), np.bool_)
+    kept[evals[~_changes(values.value[evals]) & np.isin(values.record[evals], training)]] = False
+    return values.only(kept)
 
 
-def _without_overlaps(table: pd.DataFrame) -> pd.DataFrame:
-    """Without the steps that were taken again after a resumption: those before it lead nowhere."""
-    backwards = table[::-1]
-    groups = [backwards["run"], backwards["rank"]]
-    later = backwards["step"].groupby(groups).cummin().groupby(groups).shift(1)
-    return table[~(table["step"] > later[::-1])]
+def _restarts(records: _Records, values: _Values) -> dict[int, tuple[float, ...]]:
+    """The steps of each run before which training was resumed."""
+    rows = np.unique(values.record)
+    rows = rows[records.restart[rows]]
+    runs = {int(run): records.step[rows[records.run[rows] == run]] for run in np.unique(records.run[rows])}
+    return {run: tuple(np.unique(steps).tolist()) for run, steps in runs.items()}
 
 
-def _with_clock(table: pd.DataFrame, number: int) -> pd.DataFrame:
+def _lasting(records: _Records, rank: Ints, values: _Values) -> Flags:
+    """Which records lead somewhere. Steps that were taken again after a resumption lead nowhere the first time."""
+    rows = np.unique(values.record)
+    rows = rows[np.lexsort((rows, rank[rows], records.run[rows]))]
+    lasting = np.zeros(len(records.step), np.bool_)
+    first = np.flatnonzero(_changes(records.run[rows], rank[rows]))
+    for part in np.split(rows, first[1:]):
+        lowest_from = np.minimum.accumulate(records.step[part][::-1])[::-1]
+        lasting[part] = records.step[part] <= np.append(lowest_from[1:], np.inf)[: len(part)]
+    return lasting
+
+
+def _with_clock(values: _Values, time: Floats, number: int) -> _Values:
     """With one more series: the time of each record that has one."""
-    clock = table[table["time"].notna()].drop_duplicates("record")
-    return pd.concat([table, clock.assign(series=number, value=clock["time"])], ignore_index=True)
+    timed = np.unique(values.record)
+    timed = timed[~np.isnan(time[timed])]
+    return values.with_more(number, timed, time[timed])
 
 
-def _latest(table: pd.DataFrame) -> pd.DataFrame:
-    """One value for each step of a series and rank, the last one, in the order of steps."""
-    ordered = table.sort_values(["run", "series", "step", "record"], kind="stable")
-    return ordered[~ordered.duplicated(["run", "series", "step", "rank"], keep="last")]
+def _latest(values: _Values, records: _Records, points: Points) -> _Table:
+    """One value for each step of a series and rank, the last one, ordered by run, series, step and record."""
+    record, rank = values.record, points.rank[values.record]
+    step, run = records.step[record], records.run[record]
+    order = np.lexsort((np.arange(len(record)), record, rank, step, values.series, run))
+    last = np.append(_changes(run[order], values.series[order], step[order], rank[order])[1:], True)[: len(order)]
+    rows = order[last]
+    rows = rows[np.lexsort((record[rows], step[rows], values.series[rows], run[rows]))]
+    return _Table(run[rows], values.series[rows], step[rows], rank[rows], values.value[rows], points.line[record[rows]])
 
 
-def _merged(table: pd.DataFrame) -> pd.DataFrame:
+def _merged(table: _Table) -> _Table:
     """One value for each step of a series: the median over ranks, or what is not finite if any rank has it."""
-    place = ["run", "series", "step"]
-    if not table.duplicated(place).any():
+    starts = table.starts()
+    if starts.all():
         return table
-    broken = table[~np.isfinite(table["value"])].drop_duplicates(place).set_index(place)["value"]
-    merged = table.groupby(place, sort=True).agg(value=("value", "median"), line=("line", "min"))
-    merged.loc[broken.index, "value"] = broken
-    return merged.reset_index()
+    first, group = np.flatnonzero(starts), np.cumsum(starts) - 1
+    count = np.diff(np.append(first, len(group)))
+    ordered = table.value[np.lexsort((table.value, group))]
+    medians = (ordered[first + (count - 1) // 2] + ordered[first + count // 2]) / 2
+    broken = np.flatnonzero(~np.isfinite(table.value))[::-1]  # of equal places the first row is kept
+    medians[group[broken]] = table.value[broken]
+    return replace(table.only(first), value=medians, line=np.minimum.reduceat(table.line, first))
 
 
-def _by_rank(table: pd.DataFrame) -> list[tuple[int, pd.DataFrame]]:
-    ranks = sorted(set(table["rank"].tolist()))
-    return [(rank, table[table["rank"] == rank]) for rank in ranks] if len(ranks) > 1 else []
+def _changes(*columns: Ints | Floats) -> Flags:
+    """Which rows differ from the one before in any of these columns; the first does."""
+    changes = np.ones(len(columns[0]), np.bool_)
+    changes[1:] = np.any([column[1:] != column[:-1] for column in columns], axis=0)
+    return changes
+
+
+def _by_rank(table: _Table) -> list[tuple[int, _Table]]:
+    ranks = np.unique(table.rank).tolist()
+    return [(rank, table.only(table.rank == rank)) for rank in ranks] if len(ranks) > 1 else []
 
 
 def _of_ranks(run: int, ranks: Mapping[int, Mapping[int, Mapping[str, Series]]]) -> dict[str, dict[int, Series]]:
@@ -190,60 +266,13 @@ def _of_ranks(run: int, ranks: Mapping[int, Mapping[int, Mapping[str, Series]]])
     return found
 
 
-def _split(table: pd.DataFrame, names: tuple[str, ...], path: str) -> dict[int, dict[str, Series]]:
+def _split(table: _Table, names: tuple[str, ...], path: str) -> dict[int, dict[str, Series]]:
     """{run: {name: series}} of a table that is ordered by both."""
-    run, series = table["run"].to_numpy(np.int64), table["series"].to_numpy(np.int64)
-    steps, values = table["step"].to_numpy(np.float64), table["value"].to_numpy(np.float64)
-    lines = table["line"].to_numpy(np.int64)
-    changes = np.flatnonzero((np.diff(run) != 0) | (np.diff(series) != 0)) + 1
-    starts = [0, *changes.tolist()] if len(run) else []
+    starts = np.flatnonzero(_changes(table.run, table.series)).tolist() if len(table.run) else []
     found: dict[int, dict[str, Series]] = {}
-    for start, stop in zip(starts, [*starts[1:], len(run)], strict=False):
-        name, number, part = names[series[start]], int(run[start]), slice(start, stop)
-        found.setdefault(number, {})[name] = Series(name, path, number, steps[part], values[part], lines[part])
-    return found
-
-
-def median_before(values: Floats, width: int, least: int) -> Floats:
-    """For each point the median of the ``width`` points before it; NaN where there are fewer than ``least``."""
-    return pd.Series(values).rolling(width, min_periods=least, closed="left").median().to_numpy(np.float64)
-
-
-def noise_before(values: Floats, width: int, least: int) -> Floats:
-    """For each point the noise of the points before it: from the changes between neighbours, so that a trend doesn't count."""
-    return NOISE_OF_CHANGE * median_before(np.abs(np.diff(values, prepend=np.nan)), width, least)
-
-
-def median_of_windows(values: Floats, width: int) -> Floats:
-    """The median of every window of ``width`` neighbours, in order; of all, if there are no more points than that."""
-    width = min(width, len(values))
-    return pd.Series(values).rolling(width).median().to_numpy(np.float64)[width - 1 :]
-
-
-def write_points(path: Path, runs: Sequence[Run]) -> None:
-    """All points of all series as a table, .csv or .parquet: path, run, series, step, value, line.
-
-    The file appears whole or not at all; LogError if it can't be written.
-    """
-    if path.suffix not in (".csv", ".parquet"):
-        raise LogError(f"{path}: the points go into a .csv or a .parquet file")
-    table = _table(runs)
-    write = table.to_csv if path.suffix == ".csv" else table.to_parquet
-    try:
-        write_whole(path, lambda beside: write(beside, index=False))
-    except OSError as fault:
-        raise LogError(f"{path}: can't be written: {fault.strerror or fault}; choose another place") from None
-    except ImportError:
-        raise LogError(f"{path}: Parquet needs pyarrow; install it, or write a .csv") from None
-
-
-def _table(runs: Sequence[Run]) -> pd.DataFrame:
-    columns = ["path", "run", "series", "step", "value", "line"]
-    parts = [
-        pd.DataFrame({"step": one.steps, "value": one.values, "line": one.lines}).assign(
-            path=one.path, run=one.run, series=one.name
+    for start, stop in zip(starts, [*starts[1:], len(table.run)], strict=False):
+        name, number, part = names[table.series[start]], int(table.run[start]), slice(start, stop)
+        found.setdefault(number, {})[name] = Series(
+            name, path, number, table.step[part], table.value[part], table.line[part]
         )
-        for run in runs
-        for one in run.series.values()
-    ]
-    return pd.concat(parts)[columns] if parts else pd.DataFrame(columns=columns)
+    return found

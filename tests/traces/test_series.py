@@ -3,13 +3,19 @@
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from unittest.mock import patch
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from doctor.errors import LogError
 from doctor.points import Points, points_of_rows
-from doctor.traces.series import Run, median_before, median_of_windows, noise_before, runs_of, write_points
+from doctor.traces import rolling
+from doctor.traces.points_table import write_points
+from doctor.traces.rolling import median_before, median_of_windows, noise_before
+from doctor.traces.series import Run, runs_of
 
 Read = Callable[[str], Points]
 
@@ -123,6 +129,20 @@ def test_medians_look_only_at_what_stands_before() -> None:
     assert median_of_windows(values, 3).tolist() == [2.0, 3.0, 4.0]
     assert median_of_windows(values, 9).tolist() == [3.0]
     assert np.isnan(noise_before(values, 3, 2)[:3]).all()
+
+
+@given(
+    values=st.lists(st.sampled_from([1.0, 2.0, 3.5, -7.0, np.nan]), min_size=1, max_size=40),
+    width=st.integers(1, 12),
+    least=st.integers(1, 12),
+)
+def test_long_series_have_the_same_medians_as_short_ones(values: list[float], width: int, least: int) -> None:
+    series, least = np.array(values), min(least, width)
+    short = median_before(series, width, least), median_of_windows(series, width)
+    with patch.object(rolling, "MOST_SORTED", 0):
+        long = median_before(series, width, least), median_of_windows(series, width)
+    for one, other in zip(short, long, strict=True):
+        assert np.array_equal(one, other, equal_nan=True)
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".parquet"])
