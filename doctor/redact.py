@@ -106,7 +106,7 @@ def _tells(host: str) -> bool:
     return host not in _KEPT and len(host) > 2 and any(not one.isalpha() for one in host)
 
 
-# Fields that hold doctor's own words or public addresses.
+# Fields that hold doctor's own words, public addresses, or a series of numbers.
 _OWN = frozenset(
     {
         "id",
@@ -120,6 +120,9 @@ _OWN = frozenset(
         "state",
         "role",
         "severity",
+        "steps",
+        "values",
+        "marks",
     }
 )
 

@@ -300,11 +300,13 @@ def _cause(table: TomlTable) -> Cause:
 
 
 def _fixed_in(table: TomlTable) -> str:
+    text = table.text("fixed_in", default="")
+    if not text:
+        return ""
     from packaging.requirements import InvalidRequirement, Requirement
 
-    text = table.text("fixed_in", default="")
     try:
-        if text and not Requirement(text).specifier:
+        if not Requirement(text).specifier:
             raise InvalidRequirement
     except InvalidRequirement:
         table.fail("fixed_in", f'"{text}" names no release; write a requirement such as "axolotl>=0.9"')

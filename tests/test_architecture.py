@@ -30,7 +30,7 @@ MAY_IMPORT = {
     "rich": {"doctor/cli.py", "doctor/render/"},
     "torch": {"doctor/weights/"},
     "safetensors": {"doctor/weights/"},
-    "pandas": {"doctor/traces/points_table.py", "doctor/traces/rolling.py", "doctor/weights/"},
+    "pandas": {"doctor/traces/points_table.py", "doctor/weights/"},
     "hyperscan": {"doctor/logs/"},
     "ruamel": {"doctor/config/", "doctor/weights/"},
 }

@@ -30,8 +30,8 @@ _KINDS[list(b"0123456789.+-")] = _NUMBER
 _KINDS[list(b"nNiI")] = _WORD
 _DIGITS = np.isin(np.arange(256), list(b"0123456789"))
 _EQUAL_DIGITS = np.where(_DIGITS, ord("0"), np.arange(256)).astype(np.uint8)
-# Odd numbers to mix the words of a window with.
-_MIX = np.random.default_rng(0).integers(1, 2**62, WINDOW // WORD, dtype=np.uint64) * np.uint64(2) + np.uint64(1)
+# Odd numbers to mix the words of a window with: powers of the golden ratio's bits.
+_MIX = np.array([pow(0x9E3779B97F4A7C15, n, 2**64) for n in range(1, WINDOW // WORD + 1)], np.uint64)
 
 
 class KeyFinder:

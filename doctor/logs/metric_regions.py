@@ -39,25 +39,42 @@ class Regions:
 
 def cut_regions(data: bytes, ends: Ints, first_line: int) -> Regions:
     """The lines around these hits, each with the line before it (which may name the epoch)."""
+    newlines = np.flatnonzero(np.frombuffer(data, np.uint8) == ord("\n"))
     groups = np.flatnonzero(np.diff(ends) > NEAR) + 1
     firsts, lasts = ends[np.concatenate(([0], groups))], ends[np.concatenate((groups - 1, [len(ends) - 1]))]
-    pieces, source, lines = list[bytes](), list[int](), list[int]()
-    stop, line = 0, first_line
-    for first, last in zip(firsts.tolist(), lasts.tolist(), strict=True):
-        begin = _line_start(data, _line_start(data, first - 1, stop) - 1, stop)
-        line += data.count(b"\n", stop, begin)
-        end = _block_end(data, _line_end(data, max(last - 1, begin)))
-        pieces.append(data[begin:end])
-        source.append(begin)
-        lines.append(line)
-        line, stop = line + data.count(b"\n", begin, end), end
-    lengths = np.array([len(piece) for piece in pieces], np.int64)
-    return Regions(b"".join(pieces), np.array(source), np.cumsum(lengths) - lengths, np.array(lines))
+    begins = _starts_above(newlines, firsts - 1)
+    stops = _with_indented(data, _line_ends(newlines, lasts - 1, len(data)))
+    begins[1:] = np.maximum(begins[1:], np.maximum.accumulate(stops)[:-1])
+    kept = begins < stops
+    begins, stops = begins[kept], stops[kept]
+    text = b"".join([data[begin:stop] for begin, stop in zip(begins.tolist(), stops.tolist(), strict=True)])
+    lengths = stops - begins
+    return Regions(text, begins, np.cumsum(lengths) - lengths, first_line + np.searchsorted(newlines, begins))
 
 
-def _line_start(data: bytes, offset: int, least: int) -> int:
-    least = max(least, offset - REACH, 0)
-    return max(data.rfind(b"\n", least, max(offset, least)) + 1, least)
+def _starts_above(newlines: Ints, offsets: Ints) -> Ints:
+    """Where the lines before those of these offsets start; no further than REACH away, and no nearer than the own line's."""
+    line = np.searchsorted(newlines, offsets)
+    starts = np.concatenate(([0], newlines + 1))
+    own = np.maximum(starts[line], offsets - REACH)
+    above: Ints = np.maximum(starts[np.maximum(line - 1, 0)], own - 1 - REACH)
+    found: Ints = np.where(own == starts[line], above, own)
+    return found
+
+
+def _line_ends(newlines: Ints, offsets: Ints, length: int) -> Ints:
+    """Behind the ends of the lines of these offsets, no further than REACH away."""
+    ends = np.append(newlines + 1, length)[np.searchsorted(newlines, offsets)]
+    found: Ints = np.minimum(ends, np.minimum(offsets + REACH, length))
+    return found
+
+
+def _with_indented(data: bytes, stops: Ints) -> Ints:
+    """Behind the indented lines that follow: what stands under a header that names the step."""
+    behind = np.frombuffer(data, np.uint8)[np.minimum(stops, len(data) - 1)]
+    followed = np.flatnonzero(np.isin(behind, list(b" \t")))
+    stops[followed] = [_block_end(data, stop) for stop in stops[followed].tolist()]
+    return stops
 
 
 def _block_end(data: bytes, end: int) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
 from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
@@ -146,15 +147,18 @@ class LogReader:
     def _split(self, block: Block, hits: list[tuple[int, int]]) -> tuple[list[tuple[int, int]], list[tuple[str, int]]]:
         """(number, end) of the block's own metric hits, and (owner, end) of the hits to look at that no earlier block had.
 
-        Of metric hits only the last are looked at: they show that training goes on.
+        Of metric hits only the last are looked at: they show that training goes on. What a line of metrics says of the
+        learning rate is no setting.
         """
         owners, first = self._index.owners, self._first_metric
-        metrics, others = list[tuple[int, int]](), list[tuple[str, int]]()
-        for pattern, end in hits:
-            if end > block.start and owners[pattern] != METRIC:
-                others.append((owners[pattern], end))
-            elif block.start < end <= block.end:
-                metrics.append((pattern - first, end))
+        metrics = [(pattern - first, end) for pattern, end in hits if owners[pattern] == METRIC]
+        metrics = [(number, end) for number, end in metrics if block.start < end <= block.end]
+        beside = _OnLines(block.data, [end for _, end in metrics])
+        others = [
+            (owners[pattern], end)
+            for pattern, end in hits
+            if end > block.start and (owner := owners[pattern]) != METRIC and not (owner == FACT and end in beside)
+        ]
         progress = ((METRIC, end) for _, end in metrics[-LAST_PROGRESS:])
         return metrics, sorted([*others, *progress], key=itemgetter(1))
 
@@ -205,6 +209,19 @@ class LogReader:
         record = replace(placed, chain=found.chain)
         self._tracebacks.update(dict.fromkeys(found.lines, record))
         return record
+
+
+class _OnLines:
+    """The lines on which these ascending end offsets lie, as a set of offsets."""
+
+    def __init__(self, data: bytes, ends: list[int]) -> None:
+        self._data = data
+        self._ends = ends
+
+    def __contains__(self, end: int) -> bool:
+        ends, behind = self._ends, bisect_left(self._ends, end)
+        before = behind > 0 and self._data.find(b"\n", ends[behind - 1], end - 1) < 0
+        return before or (behind < len(ends) and self._data.find(b"\n", end, ends[behind] - 1) < 0)
 
 
 def _place_in_path(path: str) -> tuple[int | None, str | None]:

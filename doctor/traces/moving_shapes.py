@@ -96,18 +96,19 @@ def divergence(view: View, limits: Limits) -> Answer:
     if len(values) < limits["points"]:
         return None
     width = _tenth(values)
-    medians = median_of_windows(values, width)
-    best, end = int(np.argmin(medians)), float(medians[-1])
-    rise = end - medians[best]
+    starts, medians = median_of_windows(values, width)
+    lowest, end = int(np.argmin(medians)), float(medians[-1])
+    best = int(starts[lowest])
+    rise = end - medians[lowest]
     sure = rise > limits["noise"] * noise_of(values) / np.sqrt(width)
-    if end <= limits["ratio"] * medians[best] or rise <= limits["rise"] or not sure or best >= 2 * len(values) / 3:
+    if end <= limits["ratio"] * medians[lowest] or rise <= limits["rise"] or not sure or best >= 2 * len(values) / 3:
         return None
     if view.setup.starts and steps[-1] - steps[0] < view.setup.warmup + limits["after"]:
         return Undecided("loss: the log ends within the warm-up")
     turn = best + width - 1
     captures = {
         "first_step": at(steps[turn]),
-        "before": shown(medians[best]),
+        "before": shown(medians[lowest]),
         "value": shown(end),
         "last_step": at(steps[-1]),
     }

@@ -375,6 +375,19 @@ def test_the_block_is_found_in_a_log(find: Find) -> None:
     assert find(log).facts["failed.rank"].path == "run.log"
 
 
+@pytest.mark.parametrize(
+    "metrics",
+    [
+        "{'loss': 2.0, 'learning_rate': 3e-07}",
+        "step 1 lr: 3e-07 learning_rate: 3e-07 loss: 2.0",
+        "learning_rate: 3e-07 loss: 2",
+    ],
+)
+def test_the_rate_of_a_warm_up_is_no_setting(metrics: str, find_all: Find) -> None:
+    setting = f"starting\n{metrics}\n{metrics}\nlearning_rate: 2e-05\n{metrics}\n"
+    assert find_all(setting).facts["config.learning_rate"].value == "2e-05"
+
+
 def test_facts_are_found_in_a_log_of_any_length(find_all: Find) -> None:
     noise = "2026-11-24 05:11:18,001 nothing of note\n" * 200
     facts = find_all(f"{noise}torch==2.4.0\n{noise}{AXOLOTL}{noise}Num processes: 4\n").facts

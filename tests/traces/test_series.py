@@ -6,6 +6,7 @@ from pathlib import Path
 from unittest.mock import patch
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -126,8 +127,8 @@ def test_the_order_of_records_within_a_step_changes_nothing() -> None:
 def test_medians_look_only_at_what_stands_before() -> None:
     values = np.array([1.0, 2.0, 3.0, 100.0, 4.0])
     assert np.array_equal(median_before(values, 3, 2), [np.nan, np.nan, 1.5, 2.0, 3.0], equal_nan=True)
-    assert median_of_windows(values, 3).tolist() == [2.0, 3.0, 4.0]
-    assert median_of_windows(values, 9).tolist() == [3.0]
+    assert median_of_windows(values, 3)[1].tolist() == [2.0, 3.0, 4.0]
+    assert median_of_windows(values, 9)[1].tolist() == [3.0]
     assert np.isnan(noise_before(values, 3, 2)[:3]).all()
 
 
@@ -135,20 +136,28 @@ def test_medians_look_only_at_what_stands_before() -> None:
     values=st.lists(st.sampled_from([1.0, 2.0, 3.5, -7.0, np.nan]), min_size=1, max_size=40),
     width=st.integers(1, 12),
     least=st.integers(1, 12),
+    at_once=st.integers(1, 50),
 )
-def test_long_series_have_the_same_medians_as_short_ones(values: list[float], width: int, least: int) -> None:
+def test_rolling_medians_are_those_of_pandas(values: list[float], width: int, least: int, at_once: int) -> None:
     series, least = np.array(values), min(least, width)
-    short = median_before(series, width, least), median_of_windows(series, width)
-    with patch.object(rolling, "MOST_SORTED", 0):
-        long = median_before(series, width, least), median_of_windows(series, width)
-    for one, other in zip(short, long, strict=True):
-        assert np.array_equal(one, other, equal_nan=True)
+    rolling_before = pd.Series(series).rolling(width, min_periods=least, closed="left").median()
+    rolling_of = pd.Series(series).rolling(min(width, len(series))).median().dropna()
+    with patch.object(rolling, "AT_ONCE", at_once):
+        assert np.array_equal(median_before(series, width, least), rolling_before, equal_nan=True)
+        starts, medians = median_of_windows(series, width)
+    known = ~np.isnan(medians)
+    assert starts[-1] == len(series) - min(width, len(series))
+    assert np.array_equal(medians[known], rolling_of)
+
+
+def test_wide_windows_are_not_taken_at_every_point() -> None:
+    starts, medians = median_of_windows(np.arange(10_001.0), 1000)
+    assert (starts[0], starts[-1], medians[0], medians[-1]) == (0, 9001, 499.5, 9500.5)
+    assert len(starts) == 602
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".parquet"])
 def test_the_table_of_all_points(suffix: str, read: Read, tmp_path: Path) -> None:
-    import pandas as pd
-
     path = tmp_path / f"points{suffix}"
     write_points(path, runs_of(read("step 1, loss: 3.0\nstep 2, loss: nan\n")))
     table = pd.read_csv(path) if suffix == ".csv" else pd.read_parquet(path)
