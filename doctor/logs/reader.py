@@ -152,8 +152,8 @@ class LogReader:
         """
         owners, first = self._index.owners, self._first_metric
         metrics = [(pattern - first, end) for pattern, end in hits if owners[pattern] == METRIC]
-        metrics = [(number, end) for number, end in metrics if block.start < end <= block.end]
         beside = _OnLines(block.data, [end for _, end in metrics])
+        metrics = [(number, end) for number, end in metrics if block.start < end <= block.end]
         others = [
             (owners[pattern], end)
             for pattern, end in hits
