@@ -86,14 +86,21 @@ def literals() -> list[str]:
     return sorted(one for one in found if len(one) >= 4)
 
 
-def seconds(command: list[str], **options: object) -> float:
+def seconds(command: list[str]) -> float:
     """The best wall-clock time of a few runs."""
     times = []
     for _ in range(REPEATS):
         start = time.perf_counter()
-        subprocess.run(command, stdout=subprocess.DEVNULL, check=False, **options)
+        run(command)
         times.append(time.perf_counter() - start)
     return min(times)
+
+
+def run(command: list[str]) -> None:
+    """Run a command; nothing is measured of one that failed."""
+    done = subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, check=False, text=True)
+    if done.returncode not in (0, 1) or done.stderr:
+        sys.exit(f"{' '.join(command[:4])} failed: {done.stderr[-400:]}")
 
 
 def peak_memory(command: list[str]) -> int:
@@ -110,7 +117,8 @@ def main() -> None:
     )
     options = parser.parse_args()
     folder = Path(tempfile.mkdtemp())
-    os.environ |= {"PYTHONPATH": str(ROOT), "PYTHONPYCACHEPREFIX": str(folder / "pyc")}  # as installed: compiled once
+    path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
+    os.environ |= {"PYTHONPATH": path, "PYTHONPYCACHEPREFIX": str(folder / "pyc")}  # as installed: compiled once
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     try:
         measure(folder, options.megabytes, options.large)
@@ -123,7 +131,7 @@ def measure(folder: Path, megabytes: int, large: int) -> None:
     make_log(log, megabytes)
     words.write_text("\n".join(literals()) + "\n")
     doctor = [sys.executable, "-m", "doctor", "logs"]
-    subprocess.run([*doctor, str(log)], stdout=subprocess.DEVNULL, check=False)  # warm: page cache, index cache
+    run([*doctor, str(log)])  # warm: page cache, index cache
     ours = seconds([*doctor, str(log)])
     print(f"{'':34}{'seconds':>9}{'MB/s':>9}")
     print(f"doctor logs, {megabytes} MB, all signatures {ours:>8.2f}{megabytes / ours:>9.0f}")

@@ -209,8 +209,9 @@ def main() -> None:
     parser.add_argument("--skip-copies", action="store_true", help="leave out what writes the checkpoint again")
     parser.add_argument("--cuda", action="store_true", help="also measure on a GPU")
     options = parser.parse_args()
-    os.environ["PYTHONPATH"] = str(Path(__file__).resolve().parents[2])
-    sys.path.insert(0, os.environ["PYTHONPATH"])
+    root = str(Path(__file__).resolve().parents[2])
+    sys.path.insert(0, root)
+    os.environ["PYTHONPATH"] = os.pathsep.join([root, *filter(None, [os.environ.get("PYTHONPATH")])])
     with tempfile.TemporaryDirectory() as temporary:
         home = options.folder or Path(temporary)
         folder = home / f"bench-{options.gb:g}gb"
