@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from array import array
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -101,7 +102,7 @@ def _plots(traces: TraceResult, findings: Iterable[Finding]) -> tuple[Plot, ...]
     series = {(run.path, run.number, name): one for run in traces.runs for name, one in run.series.items()}
     drawn = [(series[key], steps) for key, steps in marks.items() if key in series][:MOST_PLOTS]
     return tuple(
-        Plot(one.name, tuple(one.steps.tolist()), tuple(one.values.tolist()), tuple(sorted(set(steps))))
+        Plot(one.name, array("d", one.steps.tobytes()), array("d", one.values.tobytes()), tuple(sorted(set(steps))))
         for one, steps in drawn
     )
 

@@ -9,6 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 Ints = npt.NDArray[np.int64]
+# Numbers of records, lines, ranks and series, of which a long log has millions.
+Small = npt.NDArray[np.int32]
 Floats = npt.NDArray[np.float64]
 
 NO_RANK = -1
@@ -34,12 +36,12 @@ class Points:
 
     path: str
     names: tuple[str, ...]
-    series: Ints
-    record: Ints
+    series: Small
+    record: Small
     value: Floats
     step: Floats
-    line: Ints
-    rank: Ints
+    line: Small
+    rank: Small
     time: Floats
     restart: npt.NDArray[np.bool_]
     total: float = math.nan
@@ -57,12 +59,12 @@ def points_of_rows(
     return Points(
         path=path,
         names=names,
-        series=np.array([number[name] for row in rows for name in row], np.int64),
-        record=np.array([n for n, row in enumerate(rows) for _ in row], np.int64),
+        series=np.array([number[name] for row in rows for name in row], np.int32),
+        record=np.array([n for n, row in enumerate(rows) for _ in row], np.int32),
         value=np.array([value for row in rows for value in row.values()], np.float64),
         step=np.array(steps, np.float64),
-        line=np.array(lines if lines is not None else [0] * len(rows), np.int64),
-        rank=np.full(len(rows), NO_RANK, np.int64),
+        line=np.array(lines if lines is not None else [0] * len(rows), np.int32),
+        rank=np.full(len(rows), NO_RANK, np.int32),
         time=np.full(len(rows), np.nan),
         restart=np.zeros(len(rows), np.bool_),
     )
@@ -74,8 +76,8 @@ def joined(path: str, names: tuple[str, ...], parts: list[Points]) -> Points:
     def column(name: str, empty: npt.NDArray[Kind]) -> npt.NDArray[Kind]:
         return np.concatenate([empty, *(getattr(part, name) for part in parts)])
 
-    ints, floats = np.empty(0, np.int64), np.empty(0, np.float64)
-    offsets = np.cumsum([0, *(len(part.step) for part in parts)])
+    ints, floats = np.empty(0, np.int32), np.empty(0, np.float64)
+    offsets = np.cumsum([0, *(len(part.step) for part in parts)], dtype=np.int32)
     record = [part.record + offset for part, offset in zip(parts, offsets, strict=False)]
     return Points(
         path=path,

@@ -1,6 +1,6 @@
 """Report: all that doctor says about one subject, ready to be rendered, and the exit code that goes with it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 
@@ -34,8 +34,8 @@ class Plot:
     """A metric series to draw: values at ascending global steps, and the steps at which findings are."""
 
     name: str
-    steps: tuple[float, ...]
-    values: tuple[float, ...]
+    steps: Sequence[float]
+    values: Sequence[float]
     marks: tuple[float, ...]
 
 

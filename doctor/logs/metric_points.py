@@ -16,7 +16,7 @@ from doctor.points import Ints, Points, joined
 
 NAMES = tuple(dict.fromkeys(key.series for key in KEYS if key.series not in ROLES))
 
-_SERIES = np.array([NAMES.index(key.series) if key.series in NAMES else -1 for key in KEYS])
+_SERIES = np.array([NAMES.index(key.series) if key.series in NAMES else -1 for key in KEYS], np.int32)
 _UNIT = np.array([key.unit for key in KEYS])
 _INVERSE = np.array([key.inverse for key in KEYS])
 _STEPS = has_series(STEP, STEP_IN_EPOCH)
@@ -71,10 +71,10 @@ class MetricReader:
                 path=self._path,
                 names=NAMES,
                 series=_SERIES[inner.key][first],
-                record=record[first],
+                record=record[first].astype(np.int32),
                 value=inner.value[first],
                 step=steps,
-                line=regions.lines(records.start),
+                line=regions.lines(records.start).astype(np.int32),
                 rank=heads.ranks(),
                 time=heads.times(),
                 restart=restarts,

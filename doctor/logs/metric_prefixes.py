@@ -7,7 +7,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
 from doctor.logs.number_columns import PADDING
-from doctor.points import NO_RANK, Floats, Ints
+from doctor.points import NO_RANK, Floats, Ints, Small
 
 # Prefixes stand in the first bytes of a line. Whether they name ranks and times is the same for all lines of a logger, so a
 # few lines of a block tell whether to look, and how far.
@@ -28,9 +28,9 @@ class LineHeads:
         self._start = newlines[np.searchsorted(newlines, starts) - 1] + 1
         self._data = np.frombuffer(text + PADDING * (HEAD // len(PADDING) + 1), np.uint8)
 
-    def ranks(self) -> Ints:
+    def ranks(self) -> Small:
         """The rank of each record, NO_RANK where no prefix names one."""
-        return self._column(_RANK, lambda found: int(found[1] or found[2]), NO_RANK).astype(np.int64)
+        return self._column(_RANK, lambda found: int(found[1] or found[2]), NO_RANK).astype(np.int32)
 
     def times(self) -> Floats:
         """Seconds since the start of the year, NaN where no prefix holds a date and a time."""

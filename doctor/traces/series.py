@@ -1,12 +1,12 @@
 """Points to runs and their series: steps filled in, restarts found, ranks merged."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
 
-from doctor.points import Floats, Ints, Points
+from doctor.points import Floats, Ints, Points, Small
 
 Flags = npt.NDArray[np.bool_]
 
@@ -28,7 +28,7 @@ class Series:
     run: int
     steps: Floats
     values: Floats
-    lines: Ints
+    lines: Small
 
     def __len__(self) -> int:
         return len(self.values)
@@ -51,7 +51,7 @@ class _Records:
     """A row a record: its step, filled in and global within its run, its run, and whether training was resumed before it."""
 
     step: Floats
-    run: Ints
+    run: Small
     restart: Flags
 
 
@@ -59,41 +59,26 @@ class _Records:
 class _Values:
     """A row a point: the number of its series, its record, its value."""
 
-    series: Ints
-    record: Ints
+    series: Small
+    record: Small
     value: Floats
 
-    def only(self, which: Flags | Ints) -> "_Values":
+    def only(self, which: Flags) -> "_Values":
         return _Values(self.series[which], self.record[which], self.value[which])
-
-    def with_more(self, series: int, record: Ints, value: Floats) -> "_Values":
-        """With more points of one series."""
-        return _Values(
-            np.concatenate((self.series, np.full(len(record), series, np.int64))),
-            np.concatenate((self.record, record)),
-            np.concatenate((self.value, value)),
-        )
 
 
 @dataclass(frozen=True, slots=True)
 class _Table:
-    """A row a point, with what its record says of it."""
+    """The points of one series, a row a point, ordered by run and step."""
 
-    run: Ints
-    series: Ints
+    run: Small
     step: Floats
-    rank: Ints
+    rank: Small
     value: Floats
-    line: Ints
+    line: Small
 
     def only(self, which: Flags | Ints) -> "_Table":
-        return _Table(
-            self.run[which], self.series[which], self.step[which], self.rank[which], self.value[which], self.line[which]
-        )
-
-    def starts(self) -> Flags:
-        """Which rows are the first of their run, series and step, in a table ordered by these."""
-        return _changes(self.run, self.series, self.step)
+        return _Table(self.run[which], self.step[which], self.rank[which], self.value[which], self.line[which])
 
 
 @np.errstate(all="ignore")
@@ -101,18 +86,30 @@ def runs_of(points: Points, interval: float | None = None) -> list[Run]:
     """The runs in one source, in its order. ``interval`` is the number of steps between training records, where it is known
     and the source doesn't count. A log may hold any numbers; what can't be computed is compared as NaN."""
     records = _records(points, interval)
-    values = _without_stale(
-        _with_vanished(_Values(points.series, points.record, points.value), points.names), points.names
-    )
+    values = _Values(points.series, points.record, points.value)
+    values = _without_stale(_with_vanished(values, points.names), points.names)
     restarts = _restarts(records, values)
     values = values.only(_lasting(records, points.rank, values)[values.record])
-    values = _with_clock(values, points.time, len(points.names))
-    names = (*points.names, CLOCK)
-    table = _latest(values, records, points)
-    series = _split(_merged(table), names, points.path)
-    ranked = table.only(np.isin(table.series, [n for n, name in enumerate(names) if name in RANKED]))
-    ranks = {rank: _split(rows, names, points.path) for rank, rows in _by_rank(ranked)}
-    return [Run(run, points.path, own, restarts.get(run, ()), _of_ranks(run, ranks)) for run, own in series.items()]
+    series: dict[int, dict[str, Series]] = {}
+    ranks: dict[int, dict[str, dict[int, Series]]] = {}
+    for name, record, value in _by_series(values, points):  # one by one, so that no step needs a copy of all points
+        table = _latest(record, value, records, points)
+        for one in _split(_merged(table), name, points.path):
+            series.setdefault(one.run, {})[name] = one
+        for rank, rows in _by_rank(table) if name in RANKED else ():
+            for one in _split(rows, name, points.path):
+                ranks.setdefault(one.run, {}).setdefault(name, {})[rank] = one
+    return [Run(run, points.path, series[run], restarts.get(run, ()), ranks.get(run, {})) for run in sorted(series)]
+
+
+def _by_series(values: _Values, points: Points) -> Iterator[tuple[str, Small, Floats]]:
+    """(name, records, values) of each series, and of one more: the time of each record that has one."""
+    for number in np.unique(values.series).tolist():
+        own = values.only(values.series == number)
+        yield points.names[number], own.record, own.value
+    timed = np.unique(values.record)
+    timed = timed[~np.isnan(points.time[timed])]
+    yield CLOCK, timed, points.time[timed]
 
 
 def _records(points: Points, interval: float | None) -> _Records:
@@ -125,7 +122,7 @@ def _records(points: Points, interval: float | None) -> _Records:
         training[points.record[np.isin(points.series, names)]] = True
         counter = np.maximum(np.cumsum(training if training.any() else ~training), 1)
         step = counter * (interval or _interval(points, counter))
-    records = _Records(np.nan_to_num(_filled(step), nan=0.0), np.zeros(len(step), np.int64), points.restart.copy())
+    records = _Records(np.nan_to_num(_filled(step), nan=0.0), np.zeros(len(step), np.int32), points.restart.copy())
     for rank in np.unique(points.rank):
         _find_runs(records, np.flatnonzero(points.rank == rank), epoch, counted)
     return records
@@ -178,7 +175,11 @@ def _with_vanished(values: _Values, names: tuple[str, ...]) -> _Values:
     skipped = values.record[(values.series == number["skipped"]) & (values.value > 0)]
     lossy = values.record[values.series == number["loss"]]
     lost = np.setdiff1d(values.record[values.series == number["nan_iterations"]], np.concatenate((lossy, skipped)))
-    return values.with_more(number["loss"], lost, np.full(len(lost), np.nan))
+    return _Values(
+        np.concatenate((values.series, np.full(len(lost), number["loss"], np.int32))),
+        np.concatenate((values.record, lost)),
+        np.concatenate((values.value, np.full(len(lost), np.nan))),
+    )
 
 
 def _without_stale(values: _Values, names: tuple[str, ...]) -> _Values:
@@ -201,7 +202,7 @@ def _restarts(records: _Records, values: _Values) -> dict[int, tuple[float, ...]
     return {run: tuple(np.unique(steps).tolist()) for run, steps in runs.items()}
 
 
-def _lasting(records: _Records, rank: Ints, values: _Values) -> Flags:
+def _lasting(records: _Records, rank: Small, values: _Values) -> Flags:
     """Which records lead somewhere. Steps that were taken again after a resumption lead nowhere the first time."""
     rows = np.unique(values.record)
     rows = rows[np.lexsort((rows, rank[rows], records.run[rows]))]
@@ -213,27 +214,19 @@ def _lasting(records: _Records, rank: Ints, values: _Values) -> Flags:
     return lasting
 
 
-def _with_clock(values: _Values, time: Floats, number: int) -> _Values:
-    """With one more series: the time of each record that has one."""
-    timed = np.unique(values.record)
-    timed = timed[~np.isnan(time[timed])]
-    return values.with_more(number, timed, time[timed])
-
-
-def _latest(values: _Values, records: _Records, points: Points) -> _Table:
-    """One value for each step of a series and rank, the last one, ordered by run, series, step and record."""
-    record, rank = values.record, points.rank[values.record]
-    step, run = records.step[record], records.run[record]
-    order = np.lexsort((np.arange(len(record)), record, rank, step, values.series, run))
-    last = np.append(_changes(run[order], values.series[order], step[order], rank[order])[1:], True)[: len(order)]
+def _latest(record: Small, value: Floats, records: _Records, points: Points) -> _Table:
+    """One value for each step of a series and rank, the last one, ordered by run, step and record."""
+    rank, step, run = points.rank[record], records.step[record], records.run[record]
+    order = np.lexsort((record, rank, step, run))
+    last = np.append(_changes(run[order], step[order], rank[order])[1:], True)[: len(order)]
     rows = order[last]
-    rows = rows[np.lexsort((record[rows], step[rows], values.series[rows], run[rows]))]
-    return _Table(run[rows], values.series[rows], step[rows], rank[rows], values.value[rows], points.line[record[rows]])
+    rows = rows[np.lexsort((record[rows], step[rows], run[rows]))]
+    return _Table(run[rows], step[rows], rank[rows], value[rows], points.line[record[rows]])
 
 
 def _merged(table: _Table) -> _Table:
-    """One value for each step of a series: the median over ranks, or what is not finite if any rank has it."""
-    starts = table.starts()
+    """One value for each step: the median over ranks, or what is not finite if any rank has it."""
+    starts = _changes(table.run, table.step)
     if starts.all():
         return table
     first, group = np.flatnonzero(starts), np.cumsum(starts) - 1
@@ -245,7 +238,7 @@ def _merged(table: _Table) -> _Table:
     return replace(table.only(first), value=medians, line=np.minimum.reduceat(table.line, first))
 
 
-def _changes(*columns: Ints | Floats) -> Flags:
+def _changes(*columns: Small | Floats) -> Flags:
     """Which rows differ from the one before in any of these columns; the first does."""
     changes = np.ones(len(columns[0]), np.bool_)
     changes[1:] = np.any([column[1:] != column[:-1] for column in columns], axis=0)
@@ -257,22 +250,9 @@ def _by_rank(table: _Table) -> list[tuple[int, _Table]]:
     return [(rank, table.only(table.rank == rank)) for rank in ranks] if len(ranks) > 1 else []
 
 
-def _of_ranks(run: int, ranks: Mapping[int, Mapping[int, Mapping[str, Series]]]) -> dict[str, dict[int, Series]]:
-    """{series: {rank: its values}} of one run."""
-    found: dict[str, dict[int, Series]] = {}
-    for rank, runs in ranks.items():
-        for name, one in runs.get(run, {}).items():
-            found.setdefault(name, {})[rank] = one
-    return found
-
-
-def _split(table: _Table, names: tuple[str, ...], path: str) -> dict[int, dict[str, Series]]:
-    """{run: {name: series}} of a table that is ordered by both."""
-    starts = np.flatnonzero(_changes(table.run, table.series)).tolist() if len(table.run) else []
-    found: dict[int, dict[str, Series]] = {}
+def _split(table: _Table, name: str, path: str) -> Iterator[Series]:
+    """The series of each run."""
+    starts = np.flatnonzero(_changes(table.run)).tolist() if len(table.run) else []
     for start, stop in zip(starts, [*starts[1:], len(table.run)], strict=False):
-        name, number, part = names[table.series[start]], int(table.run[start]), slice(start, stop)
-        found.setdefault(number, {})[name] = Series(
-            name, path, number, table.step[part], table.value[part], table.line[part]
-        )
-    return found
+        part = slice(start, stop)
+        yield Series(name, path, int(table.run[start]), table.step[part], table.value[part], table.line[part])

@@ -20,6 +20,7 @@ import sys
 import tempfile
 import threading
 import time
+import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -83,9 +84,9 @@ def write_shard(path: Path, shard: list[Tensor], pool: np.ndarray) -> None:
     text = json.dumps(header).encode()
     with open(path, "wb") as file:
         file.write(len(text).to_bytes(8, "little") + text)
-        for n, (_, shape, std) in enumerate(shard):
+        for name, shape, std in shard:
             scaled = ((pool * np.float32(std)).view(np.uint32) >> np.uint32(16)).astype(np.uint16)
-            left, start = int(np.prod(shape)), (n * 7_919_993) % (len(pool) // 2)
+            left, start = int(np.prod(shape)), zlib.crc32(name.encode()) % (len(pool) // 2)
             while left:
                 part = scaled[start : start + left]
                 file.write(part.data)
