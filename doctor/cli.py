@@ -211,7 +211,7 @@ def check_(folder: Path | None, provenance: bool, folder_of_logs: Path | None) -
     if provenance:
         click.echo(_provenance(catalog.catalog_of(mine)), nl=False)
     if folder_of_logs is not None:
-        click.echo(_coverage(known, folder_of_logs), nl=False)
+        click.echo(_coverage(mine, catalog.catalog_of([*known.files.values(), *mine]), folder_of_logs), nl=False)
     click.echo(f"{len(mine)} signatures, {len(checked.faults)} faults")
     sys.exit(ExitCode.FOUND if checked.faults else ExitCode.NOTHING_FOUND)
 
@@ -226,13 +226,14 @@ def _provenance(known: catalog.Catalog) -> str:
     return "\n".join([*lines, f"literals: {counts}"]) + "\n"
 
 
-def _coverage(known: catalog.Catalog, folder: Path) -> str:
+def _coverage(mine: list[catalog.SignatureFile], known: catalog.Catalog, folder: Path) -> str:
     from doctor.check import coverage
 
     reports = [diagnose.diagnose_logs([str(path)], known).findings for path in sorted(folder.iterdir())]
-    counts = coverage(known.files, reports)
-    lines = [f"{count:>4}  {id}" for id, count in counts.items() if count]
-    return "\n".join([*lines, f"found in {len(reports)} logs: {len(lines)} of {len(counts)} signatures"]) + "\n"
+    counts = coverage(sorted(file.id for file in mine), reports)
+    lines = [f"{count:>4}  {id}" for id, count in counts.items()]
+    seen = sum(count > 0 for count in counts.values())
+    return "\n".join([*lines, f"found in {len(reports)} logs: {seen} of {len(counts)} signatures"]) + "\n"
 
 
 @signatures.command("list")
