@@ -2,19 +2,22 @@
 
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
-from doctor import __version__, catalog, diagnose
+from doctor import __version__, catalog, diagnose, inputs
 from doctor.errors import DoctorError
 from doctor.facts import Fact
 from doctor.finding import Severity
 from doctor.redact import redacted
 from doctor.report import ExitCode, Report, exit_code
+
+if TYPE_CHECKING:
+    from doctor.weights.entries import Checkpoint
 
 FORMATS = ("terminal", "markdown", "json")
 
@@ -70,6 +73,8 @@ def logs(
     PATHS are files (also .gz, .xz, .bz2 and .zst), folders, globs, or - for standard input. Several are read as one
     case: the logs of all ranks and nodes of one run.
     """
+    written = {"--output": output["output"], "--traces": traces}
+    _spare(written, lambda: (*inputs.of_logs(list(paths), config), *inputs.of_signatures(folders)))
     with progress_bar(paths) as on_read:
         report = diagnose.diagnose_logs(list(paths), catalog.load(folders), on_read, config, traces)
     _finish(report, **output)
@@ -108,12 +113,12 @@ def weights(checkpoint: Path | None, undo: Path | None, folders: tuple[Path, ...
         sys.exit(ExitCode.NOTHING_FOUND)
     if checkpoint is None:
         raise click.UsageError("give a checkpoint, or --undo FILE")
-    _weigh(checkpoint, catalog.load(folders), **options)
+    _weigh(checkpoint, folders, **options)
 
 
 def _weigh(
     checkpoint: Path,
-    known: catalog.Catalog,
+    folders: tuple[Path, ...],
     dry_run: bool,
     out: Path | None,
     in_place: bool,
@@ -132,7 +137,8 @@ def _weigh(
     if in_place and (out or dry_run):
         raise click.UsageError("--in-place goes with neither --out nor --dry-run")
     scales = [rule_files.parse_rule(rule) for rule in rules] + (rule_files.read_rules(rules_file) if rules_file else [])
-    opened = open_checkpoint(checkpoint)
+    known, opened = catalog.load(folders), open_checkpoint(checkpoint)
+    _spare({"--output": output["output"], "--tensors": tensors}, lambda: _weighed(opened, base, rules_file, folders))
     finished = treatment.finish_interrupted(opened) if in_place else ""
     if finished:
         click.echo(f"doctor: {finished}", err=True)
@@ -144,6 +150,13 @@ def _weigh(
     if not dry_run:
         written = treatment.write_in_place(inspection) if in_place else treatment.write(inspection, out)
     _finish(diagnose.diagnose_weights(inspection, known, str(written) if written else None), **output)
+
+
+def _weighed(opened: "Checkpoint", base: Path | None, rules: Path | None, folders: tuple[Path, ...]) -> Iterator[Path]:
+    from doctor.weights.checkpoint import open_checkpoint
+
+    yield from inputs.of_weights([opened, *([open_checkpoint(base)] if base else [])], rules)
+    yield from inputs.of_signatures(folders)
 
 
 @doctor.command()
@@ -164,6 +177,8 @@ def config(
     told = {"world_size": world_size, "version.axolotl": axolotl}
     facts = {key: Fact(value) for key, value in told.items() if value is not None}
     report, result = diagnose.diagnose_config(path, known, facts)
+    written = {"--output": output["output"]}
+    _spare(written, lambda: (*inputs.of_config(result.document), *inputs.of_signatures(folders)))
     if not patch:
         _finish(report, **output)
     from doctor.config.patch import patched
@@ -196,7 +211,7 @@ def check_(folder: Path | None, provenance: bool, folder_of_logs: Path | None) -
     if provenance:
         click.echo(_provenance(catalog.catalog_of(mine)), nl=False)
     if folder_of_logs is not None:
-        click.echo(_coverage(known, folder_of_logs), nl=False)
+        click.echo(_coverage(mine, catalog.catalog_of([*known.files.values(), *mine]), folder_of_logs), nl=False)
     click.echo(f"{len(mine)} signatures, {len(checked.faults)} faults")
     sys.exit(ExitCode.FOUND if checked.faults else ExitCode.NOTHING_FOUND)
 
@@ -211,13 +226,14 @@ def _provenance(known: catalog.Catalog) -> str:
     return "\n".join([*lines, f"literals: {counts}"]) + "\n"
 
 
-def _coverage(known: catalog.Catalog, folder: Path) -> str:
+def _coverage(mine: list[catalog.SignatureFile], known: catalog.Catalog, folder: Path) -> str:
     from doctor.check import coverage
 
     reports = [diagnose.diagnose_logs([str(path)], known).findings for path in sorted(folder.iterdir())]
-    counts = coverage(known.files, reports)
-    lines = [f"{count:>4}  {id}" for id, count in counts.items() if count]
-    return "\n".join([*lines, f"found in {len(reports)} logs: {len(lines)} of {len(counts)} signatures"]) + "\n"
+    counts = coverage(sorted(file.id for file in mine), reports)
+    lines = [f"{count:>4}  {id}" for id, count in counts.items()]
+    seen = sum(count > 0 for count in counts.values())
+    return "\n".join([*lines, f"found in {len(reports)} logs: {seen} of {len(counts)} signatures"]) + "\n"
 
 
 @signatures.command("list")
@@ -241,6 +257,13 @@ def explain(id: str, folders: tuple[Path, ...]) -> None:
     from doctor.render import explanation
 
     click.echo(explanation.render(catalog.load(folders).named(id), _width() if sys.stdout.isatty() else 80), nl=False)
+
+
+def _spare(outputs: dict[str, Path | None], read: Callable[[], Iterable[Path]]) -> None:
+    """Refuse to write over what a command reads."""
+    for option, path in outputs.items():
+        if path is not None and inputs.among(path, read()):
+            raise click.UsageError(f"{option} {path}: is one of the files that are read; choose another place")
 
 
 def _finish(report: Report, format_: str, output: Path | None, no_redact: bool, fail_on: str) -> NoReturn:

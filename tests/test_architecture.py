@@ -20,7 +20,7 @@ LAYERS = (
     {"rootcause"},
     {"report"},
     {"redact"},
-    {"diagnose", "render", "check", "provenance"},
+    {"diagnose", "render", "check", "inputs", "provenance"},
     {"cli"},
     {"__main__"},
 )

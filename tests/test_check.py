@@ -4,6 +4,8 @@ import pytest
 
 from doctor.catalog import Catalog, SignatureFile, catalog_of
 from doctor.check import Remark, check, coverage
+from doctor.logs.index import compile_index
+from doctor.logs.match import find_in_text
 
 TEMPLATE = """
 title    = "t"
@@ -39,7 +41,8 @@ def file(
 
 NOTHING = catalog_of([])
 NO_MATCH = "a/b.toml: hit[1]: does not match; compare it with what the signature asks for"
-GOOD = file("ddp/twice", "ready twice", "RuntimeError: marked as ready twice")
+GOOD_HIT = "RuntimeError: marked as ready twice"
+GOOD = file("ddp/twice", "ready twice", GOOD_HIT)
 
 
 def faults(*files: SignatureFile, others: Catalog = NOTHING) -> list[str]:
@@ -136,5 +139,22 @@ def test_a_pattern_that_costs_speed_is_noted() -> None:
     )
 
 
-def test_coverage_counts_logs() -> None:
-    assert coverage(["a/b", "c/d"], []) == {"a/b": 0, "c/d": 0}
+def test_a_signature_that_is_alone_on_one_of_its_samples_is_not_shadowed() -> None:
+    explained = file("ddp/any", "marked as ready", "marked as ready", explains='["ddp/twice"]')
+    twice = SignatureFile(GOOD.id, GOOD.where, GOOD.text + "[[hit]]\ntext = 'ready twice'\n")
+    assert check([twice, explained], NOTHING).notes == ()
+
+
+def test_one_that_explains_what_fires_with_it_is_not_shadowed() -> None:
+    assert check([file("ddp/twice", "ready twice", GOOD_HIT, explains='["ddp/any"]'), GENERAL], NOTHING).notes == ()
+
+
+def test_a_pattern_of_literals_costs_nothing() -> None:
+    assert check([GOOD], NOTHING).notes == ()
+
+
+def test_coverage_counts_each_log_once_for_each_signature() -> None:
+    index = compile_index(catalog_of([GOOD, GENERAL]))
+    logs = [f"{GOOD_HIT}\nend\n{GOOD_HIT}\n", "marked as ready\n", "healthy\n"]
+    reports = [find_in_text(log, catalog_of([GOOD, GENERAL]), index).findings for log in logs]
+    assert coverage(["a/b", "ddp/any", "ddp/twice"], reports) == {"a/b": 0, "ddp/any": 2, "ddp/twice": 1}

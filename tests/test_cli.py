@@ -206,6 +206,32 @@ def test_check_names_file_key_and_remedy(tmp_path: Path) -> None:
     ]
 
 
+def test_check_says_what_could_be_better_and_what_logs_each_is_found_in(tmp_path: Path) -> None:
+    for name, pattern in {"index-gone": "loader index is gone", "any-gone": "loader (?!shard)index is gone"}.items():
+        text = SIGNATURE.replace("loader index is gone", pattern, 1).replace(
+            "[text]", 'overlaps = ["ours/*"]\n[text]', 1
+        )
+        text = text.replace("ours/*", "ours/any-gone" if name == "index-gone" else "ours/index-gone")
+        (tmp_path / "mine" / "ours").mkdir(parents=True, exist_ok=True)
+        (tmp_path / "mine" / "ours" / f"{name}.toml").write_text(text)
+    (tmp_path / "mine" / "ours" / "never.toml").write_text(SIGNATURE.replace("index", "shard"))
+    for name, text in {"a.log": "RuntimeError: loader index is gone\n" * 3, "b.log": "step 1\n"}.items():
+        (tmp_path / "logs").mkdir(exist_ok=True)
+        (tmp_path / "logs" / name).write_text(text)
+    result = run("signatures", "check", str(tmp_path / "mine"), "--logs", str(tmp_path / "logs"))
+    assert (result.returncode, result.stderr) == (0, "")
+    assert result.stdout.splitlines() == [
+        "note: ours/any-gone.toml: shadowed: ours/index-gone fires on all of its samples too, and is not explained by it",
+        "note: ours/any-gone.toml: text.any[1]: Hyperscan takes it only through a prefilter, which costs speed",
+        "note: ours/index-gone.toml: shadowed: ours/any-gone fires on all of its samples too, and is not explained by it",
+        "   1  ours/any-gone",
+        "   1  ours/index-gone",
+        "   0  ours/never",
+        "found in 2 logs: 2 of 3 signatures",
+        "3 signatures, 0 faults",
+    ]
+
+
 def test_a_faulty_signature_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "ours").mkdir()
     (tmp_path / "ours" / "index-gone.toml").write_text(SIGNATURE.replace("severity", "severty"))

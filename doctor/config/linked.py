@@ -15,8 +15,22 @@ def linked(document: Document) -> Facts:
     return {**_deepspeed(document), **_model(document)}
 
 
+def linked_files(document: Document) -> list[Path]:
+    """The files that a configuration names, if they are there."""
+    return [path for path in (_deepspeed_file(document), _model_file(document)) if path is not None]
+
+
+def _deepspeed_file(document: Document) -> Path | None:
+    return _file(document, document.table.get("deepspeed"))
+
+
+def _model_file(document: Document) -> Path | None:
+    folder = next((document.table[key] for key in MODEL_KEYS if document.table.get(key)), None)
+    return _file(document, f"{folder}/{MODEL_CONFIG}" if isinstance(folder, str) else None)
+
+
 def _deepspeed(document: Document) -> dict[str, Fact]:
-    path = _file(document, document.table.get("deepspeed"))
+    path = _deepspeed_file(document)
     if path is None:
         return {}
     other = read(path)
@@ -27,8 +41,7 @@ def _deepspeed(document: Document) -> dict[str, Fact]:
 
 
 def _model(document: Document) -> dict[str, Fact]:
-    folder = next((document.table[key] for key in MODEL_KEYS if document.table.get(key)), None)
-    path = _file(document, f"{folder}/{MODEL_CONFIG}" if isinstance(folder, str) else None)
+    path = _model_file(document)
     if path is None:
         return {}
     other = read(path, any_format=True)

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from doctor.logs import source
-from doctor.logs.prefixes import Line, read_lines
+from doctor.logs.prefixes import Line, has_labels, read_lines
 from doctor.logs.source import Block
 
 # A hit in a longer line is read in a window around it: whole logs come on one line.
@@ -15,9 +15,11 @@ class BlockLines:
     """A block's bytes as lines: ``first`` is the number of the one that holds its start, ``newlines`` how many end in it.
 
     Numbers must be asked for in ascending order of offsets, so that line ends are counted once, or else from the end.
+    ``labelled`` is whether lines begin with the numbers of their tasks: None until a line with a large number asks.
     """
 
-    def __init__(self, block: Block, first: int, newlines: int) -> None:
+    def __init__(self, block: Block, first: int, newlines: int, labelled: bool | None = None) -> None:
+        self.labelled = labelled
         self._data = block.data
         self._counted = block.start
         self._number = self._asked = first
@@ -37,7 +39,7 @@ class BlockLines:
     def around(self, end: int) -> Line:
         """The clean text around a match that ends here: its line, or what stands between the carriage returns around it."""
         start, stop = self.piece(end)
-        lines = read_lines(self._data[start:stop])
+        lines = read_lines(self._data[start:stop], self._has_labels)
         return lines[0].with_text("\n".join(line.text for line in lines))
 
     def piece(self, end: int) -> tuple[int, int]:
@@ -58,7 +60,8 @@ class BlockLines:
         reach = end + source.OVERLAP  # as far as every block holds, wherever it was cut
         stop = min(stop, reach)
         while start < len(self._data) and stop <= reach:
-            for line in read_lines(self._data[start:stop].rstrip(b"\r").rpartition(b"\r")[2]):
+            raw = self._data[start:stop].rstrip(b"\r").rpartition(b"\r")[2]
+            for line in read_lines(raw, self._has_labels):
                 yield number, line
             start, number = stop + 1, number + 1
             stop = self._line_end(start)
@@ -66,6 +69,12 @@ class BlockLines:
     def behind(self, end: int) -> Iterator[tuple[int, Line]]:
         """The lines behind the one in which a match ends, numbered."""
         return (numbered for numbered in self.following(end) if numbered[0] > self._asked)
+
+    def _has_labels(self) -> bool:
+        """Few logs have a line that asks, so that the block is searched only then."""
+        if self.labelled is None:
+            self.labelled = has_labels(self._data)
+        return self.labelled
 
     def _bounds(self, end: int) -> tuple[int, int]:
         return self._data.rfind(b"\n", 0, max(end - 1, 0)) + 1, self._line_end(end - 1)

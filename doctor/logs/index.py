@@ -2,7 +2,9 @@
 
 import hashlib
 import json
+import os
 import platform
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import astuple, dataclass
@@ -21,6 +23,11 @@ from doctor.whole_file import write_whole
 DIGEST_BYTES = 32
 LENGTH_BYTES = 8
 SETTING = "config."
+# A catalogue that changes leaves its old caches behind. A cache is dropped when it was not used for so long, and so many
+# others were used since.
+UNUSED_SECONDS = 7 * 86400
+KEPT = 4
+CACHES = "index-*.bin"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +49,12 @@ class Index:
 def load_index(catalog: Catalog) -> Index:
     """The index of a catalogue, from the cache if it is there and whole. A cache that can't be used costs time only."""
     path = cache_file(catalog)
-    return _read(path) or _written(path, compile_index(catalog))
+    index = _read(path)
+    if index is None:
+        return _written(path, compile_index(catalog))
+    with suppress(OSError):  # a read-only home, or another process dropped it
+        os.utime(path)  # not all file systems keep the time of the last access
+    return index
 
 
 def compile_index(catalog: Catalog) -> Index:
@@ -120,6 +132,28 @@ def _replace(path: Path, data: bytes) -> None:
         raise FileNotFoundError(path)  # a user without a home
     path.parent.mkdir(parents=True, exist_ok=True)
     write_whole(path, lambda beside: beside.write_bytes(data))
+    _drop_unused(path)
+
+
+def _drop_unused(newest: Path) -> None:
+    """Drop old caches and what broken writers left.
+
+    Who reads a file that is dropped meanwhile has it open, or compiles again; who writes one has just made it.
+    """
+    used = {path: _last_use(path) for path in newest.parent.glob(CACHES) if path != newest}
+    recent = sorted(used, key=used.__getitem__, reverse=True)
+    for path in (*recent[KEPT:], *newest.parent.glob(f".{CACHES}.*")):
+        if time.time() - _last_use(path) > UNUSED_SECONDS:
+            with suppress(OSError):
+                path.unlink()
+
+
+def _last_use(path: Path) -> float:
+    """When a cache was written or read; as if now where another process dropped it."""
+    try:
+        return path.stat().st_mtime
+    except OSError:
+        return time.time()
 
 
 def _packed(parts: list[bytes]) -> bytes:

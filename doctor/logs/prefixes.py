@@ -2,12 +2,14 @@
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import date
 
 LONGEST_LINE = 32 * 1024
 MOST_PREFIXES = 16
+# A longer number in front of a line may also be a status code or a step: "404: Not Found".
+SURE_DIGITS = 2
 
 # CSI and OSC sequences, raw or as they stand in JSON strings and notebooks.
 _ANSI = re.compile(
@@ -53,6 +55,9 @@ _PREFIXES = (
     r">> ?",
 )
 _PREFIX = re.compile("|".join(_PREFIXES))
+# Three lines in a row that begin with numbers, and are not one line that comes again ("404: Not Found").
+_TASK = rb"(?:\[?\d{4}-\d\d-\d\d[T ][\d:.,]+Z?\]? )? {0,3}\d{1,5}: "
+_LABELLED = re.compile(rb"\n(%b[^\n]*)\n(?!\1\r?\n)%b[^\n]*\n%b" % (_TASK, _TASK, _TASK))
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,13 +87,25 @@ def decoded(raw: bytes) -> str:
     return _CONTROL.sub("", text).rstrip()
 
 
-def read_lines(raw: bytes) -> list[Line]:
-    """The clean lines in the bytes of one physical line: more than one where line ends are escaped in it."""
+def has_labels(data: bytes) -> bool:
+    """Whether lines of a log begin with the numbers of their tasks, as ``srun -l`` puts them there."""
+    return _LABELLED.search(b"\n" + data) is not None
+
+
+def _always() -> bool:
+    return True
+
+
+def read_lines(raw: bytes, labelled: Callable[[], bool] = _always) -> list[Line]:
+    """The clean lines in the bytes of one physical line: more than one where line ends are escaped in it.
+
+    ``labelled`` tells whether a large number in front of a line is that of its task, as in logs of ``srun -l``.
+    """
     text = decoded(raw)
-    lines = [strip_prefixes(text)]
+    lines = [strip_prefixes(text, labelled)]
     if lines[0].text.startswith("{"):
         before = text.removesuffix(lines[0].text)
-        lines = [strip_prefixes(before + one) for one in _unwrapped(lines[0].text)]
+        lines = [strip_prefixes(before + one, labelled) for one in _unwrapped(lines[0].text)]
     return [piece for line in lines for piece in _unescaped(line)] or [Line("")]
 
 
@@ -131,12 +148,12 @@ def _unescaped(line: Line) -> list[Line]:
     return [line.with_text(text) for text in lines]
 
 
-def strip_prefixes(text: str) -> Line:
+def strip_prefixes(text: str, labelled: Callable[[], bool] = _always) -> Line:
     """Take stacked prefixes off a line, and read what they say."""
     said: dict[str, str] = {}
     for _ in range(MOST_PREFIXES):
         found = _PREFIX.match(text)
-        if found is None:
+        if found is None or (len(found["rank_slurm"] or "") > SURE_DIGITS and not labelled()):
             break
         said.update((name, value) for name, value in found.groupdict().items() if value is not None)
         text = text[found.end() :]

@@ -93,6 +93,7 @@ class LogReader:
         self._last_seen: dict[str, int] = {}
         self._tracebacks: dict[int, Record] = {}
         self._metrics: MetricReader | None = None
+        self._labelled = False
         self._first_metric = index.owners.index(METRIC)
 
     def read(self, blocks: Iterable[Block]) -> Iterator[Candidate]:
@@ -101,10 +102,11 @@ class LogReader:
         for block, scanned in scan_ahead(self._index.scanner, blocks):
             if not self.size:
                 self._facts.take_framework(block.data[:HEAD].decode("utf-8", "replace"), self.path)
-            lines = BlockLines(block, self.lines + 1, scanned.newlines)
+            lines = BlockLines(block, self.lines + 1, scanned.newlines, self._labelled or None)
             metrics, others = self._split(block, scanned.hits)
             self._read_metrics(block, metrics)
             yield from self._candidates(block, others, lines)
+            self._labelled = bool(lines.labelled)
             if self.size <= MOST_KEPT:
                 self.kept += block.data[block.start : block.end]
             self.lines += scanned.newlines

@@ -13,7 +13,7 @@ import regex
 
 from doctor.logs.confirm import PATIENCE, Confirmed, confirm
 from doctor.logs.index import Index
-from doctor.logs.prefixes import Line, read_lines
+from doctor.logs.prefixes import Line, has_labels, read_lines
 from doctor.logs.records import Record, advises, quotes
 from doctor.logs.scan import squeezed_pattern
 from doctor.signature import Text
@@ -47,7 +47,8 @@ class Squeezed:
 def squeeze(data: bytes) -> Squeezed:
     """The clean lines of a log, squeezed."""
     raws = [raw.rpartition(b"\r")[2] for raw in data.replace(b"\r\n", b"\n").split(b"\n")]
-    lines = tuple(_one_line(read_lines(raw)) for raw in raws)
+    labelled = has_labels(data)
+    lines = tuple(_one_line(read_lines(raw, lambda: labelled)) for raw in raws)
     pieces = ["".join(line.text.strip("│|┃ ").split()) for line in lines]
     starts, position = [], 0
     for piece in pieces:

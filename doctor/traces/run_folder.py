@@ -67,9 +67,14 @@ def _json_kind(path: Path, head: bytes) -> str | None:
     return "json-lines" if first.endswith(b"}") and (b"loss" in head or b"reward" in head) else None
 
 
+def all_metric_files(folder: Path) -> list[Path]:
+    """The structured sources below a folder."""
+    return [path for path in _files(folder) if is_metric_file(path)]
+
+
 def metric_files(folder: Path) -> list[Path]:
-    """The structured sources below a folder; of several checkpoints' trainer states only the last one's."""
-    found = [path for path in _files(folder) if is_metric_file(path)]
+    """The structured sources below a folder that count; of several checkpoints' trainer states only the last one's."""
+    found = all_metric_files(folder)
     states = [path for path in found if _CHECKPOINT.search(path.parent.name) and kind_of(path) == "trainer-state"]
     last = {path.parent.parent: path for path in sorted(states, key=_checkpoint)}
     return [path for path in found if path not in states or last[path.parent.parent] == path]

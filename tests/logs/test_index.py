@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,7 +14,7 @@ import pytest
 from doctor.catalog import Catalog, SignatureFile, catalog_of
 from doctor.errors import SignatureError
 from doctor.logs import index as index_module
-from doctor.logs.index import Index, cache_file, compile_index, load_index
+from doctor.logs.index import KEPT, Index, cache_file, compile_index, load_index
 
 DATA = (
     b"RuntimeError: Expected to mark a variable ready only once\nKeyError: 'text'\n"
@@ -160,6 +161,7 @@ def test_another_catalogue_has_another_cache(
 
 WRITER = """
 import sys
+import time
 from pathlib import Path
 from doctor.catalog import catalog_of, read_folder
 from doctor.logs.index import cache_file, compile_index, load_index, _written
@@ -199,3 +201,80 @@ def test_a_faulty_file_is_named(make_signature: Callable[..., SignatureFile]) ->
 def test_settings_that_signatures_ask_for_are_its_keys(bundled_index: Index) -> None:
     assert "gradient_checkpointing_kwargs.use_reentrant" in bundled_index.keys
     assert list(bundled_index.keys) == sorted(set(bundled_index.keys))
+
+
+def old_caches(folder: Path, days: dict[str, float]) -> None:
+    """Caches of other catalogues, last used so many days ago."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, ago in days.items():
+        (folder / name).write_bytes(b"old")
+        os.utime(folder / name, (time.time() - ago * 86400,) * 2)
+
+
+def names(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir()}
+
+
+def test_caches_that_were_long_not_used_are_dropped_when_one_is_written(small: Catalog) -> None:
+    path = cache_file(small)
+    old_caches(path.parent, {f"index-{n}.bin": 20 + n for n in range(9)})
+    load_index(small)
+    assert names(path.parent) == {path.name, *(f"index-{n}.bin" for n in range(KEPT))}
+
+
+def test_caches_in_use_are_kept_however_many(small: Catalog) -> None:
+    path, days = cache_file(small), {f"index-{n}.bin": n / 10 for n in range(KEPT + 9)}
+    old_caches(path.parent, days)
+    load_index(small)
+    assert names(path.parent) == {path.name, *days}
+
+
+def test_reading_a_cache_is_using_it(
+    small: Catalog, cached: Path, make_signature: Callable[..., SignatureFile]
+) -> None:
+    old_caches(cached.parent, {f"index-{n}.bin": 20 + n for n in range(9)})
+    os.utime(cached, (time.time() - 99 * 86400,) * 2)
+    load_index(small)
+    load_index(catalog_of([*small.files.values(), make_signature("a/b", "another literal")]))
+    assert cached.is_file()
+
+
+def test_a_cache_that_is_only_read_drops_nothing(small: Catalog, cached: Path) -> None:
+    days = {f"index-{n}.bin": 20.0 + n for n in range(9)}
+    old_caches(cached.parent, days)
+    load_index(small)
+    assert names(cached.parent) == {cached.name, *days}
+
+
+def test_only_caches_of_this_kind_and_what_their_writers_left_are_dropped(small: Catalog) -> None:
+    path = cache_file(small)
+    kept = {"other.bin": 99.0, "index-note.txt": 99.0, ".index-now.bin.7": 0.0}
+    old_caches(path.parent, {**kept, ".index-gone.bin.7": 99.0})
+    load_index(small)
+    assert names(path.parent) == {path.name, *kept}
+
+
+def test_a_cache_that_another_process_drops_first_is_no_failure(
+    small: Catalog, small_index: Index, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, unlink = cache_file(small), Path.unlink
+    old_caches(path.parent, {f"index-{n}.bin": 20 + n for n in range(9)})
+
+    def gone(path: Path, missing_ok: bool = False) -> None:
+        unlink(path, missing_ok)
+        if path.name.startswith("index-"):
+            raise FileNotFoundError(path)
+
+    monkeypatch.setattr(Path, "unlink", gone)
+    assert same(load_index(small), small_index)
+    assert names(path.parent) == {path.name, *(f"index-{n}.bin" for n in range(KEPT))}
+
+
+def test_a_cache_that_is_dropped_while_it_is_read_is_compiled_again(
+    small: Catalog, small_index: Index, cached: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = Path.read_bytes
+    monkeypatch.setattr(Path, "read_bytes", lambda path: (path.unlink(), read(path))[1])
+    assert same(load_index(small), small_index)
+    monkeypatch.setattr(Path, "read_bytes", lambda path: (read(path), path.unlink())[0])
+    assert same(load_index(small), small_index)

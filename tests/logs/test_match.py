@@ -359,3 +359,26 @@ def test_no_bytes_make_it_raise(small: Catalog, small_index, pieces: list[bytes]
     data = b"\n".join(pieces)
     result = find_in_blocks([("run.log", [Block(data, len(data))] if data else [])], small, small_index)
     assert result.size == len(data)
+
+
+def test_a_status_code_in_front_of_a_line_is_no_rank(find: Find) -> None:
+    assert only(find(f"one\n404: {ERROR}\nthree")).ranks == ()
+    assert only(find(f"404: Not Found\n404: Not Found\n404: Not Found\nthree\n500: {ERROR}")).ranks == ()
+
+
+@pytest.mark.parametrize("between", ["", "nothing\n" * 5])
+def test_among_labelled_lines_it_is_one(find: Find, between: str) -> None:
+    assert only(find(f"100: one\n101: two\n100: three\n{between}404: {ERROR}\n")).ranks == (404,)
+
+
+def test_labels_in_an_earlier_block_count(find: Find, small: Catalog) -> None:
+    first, last = f"100: one\n101: two\n100: three\n100: {STEP.format(n=1)}".encode(), f"404: {ERROR}\n".encode()
+    blocks = [Block(first, len(first)), Block(last, len(last))]
+    result = find_in_blocks([("run.log", blocks)], small, compile_index(small))
+    assert only(result).ranks == (404,)
+
+
+def test_a_status_code_in_front_of_a_broken_line_is_no_rank(find: Find) -> None:
+    broken = "RuntimeError: Expected to mark a vari\nable ready only once."
+    assert only(find(f"one\n404: {broken}\n")).ranks == ()
+    assert only(find(f"100: one\n101: two\n100: three\n404: {broken}\n")).ranks == (404,)

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from doctor.finding import stamp
-from doctor.logs.prefixes import LONGEST_LINE, Line, decoded, read_lines, strip_prefixes
+from doctor.logs.prefixes import LONGEST_LINE, Line, decoded, has_labels, read_lines, strip_prefixes
 
 ERROR = "RuntimeError: Expected to mark a variable ready only once."
 
@@ -313,3 +313,30 @@ def test_no_stack_of_prefixes_and_colours_loses_the_error_or_its_rank(
     assert line.text == ERROR
     ranks = {rank for _, rank in stack}
     assert line.rank in ranks or (line.rank is None and ranks <= {None})
+
+
+@pytest.mark.parametrize(
+    ("log", "labelled"),
+    [
+        (b"0: one\n1: two\n0: three\n", True),
+        (b"pulling\n 98: one\r\n 99: two\r\n100: three\r\n", True),
+        (
+            b"[2026-11-24T04:39:59Z] 120: one\n[2026-11-24T04:39:59Z] 121: two\n[2026-11-24T04:40:00Z] 120: three\n",
+            True,
+        ),
+        (b"404: Not Found\n", False),
+        (b"404: Not Found\nagain\n404: Not Found\nagain\n500: Internal Server Error\n", False),
+        (b"404: Not Found\n404: Not Found\n404: Not Found\n404: Not Found\n", False),
+        (b"", False),
+    ],
+)
+def test_labels_of_tasks_stand_on_several_lines_in_a_row(log: bytes, labelled: bool) -> None:
+    assert has_labels(log) is labelled
+
+
+def test_a_large_number_is_a_rank_only_among_such_labels() -> None:
+    assert read_lines(b"404: Not Found", lambda: False) == [Line("404: Not Found")]
+    assert (read_lines(b"404: Not Found", lambda: True)[0].text, read_lines(b"7: x", lambda: False)[0].rank) == (
+        "Not Found",
+        7,
+    )
