@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from array import array
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,6 +22,7 @@ from doctor.signature import Trace
 if TYPE_CHECKING:
     from doctor.config.match import ConfigResult
     from doctor.logs.match import LogResult
+    from doctor.points import Points
     from doctor.traces.match import TraceResult
     from doctor.weights.inspection import Inspection
 
@@ -83,7 +84,14 @@ def _traces(tables: list[Path], result: LogResult, catalog: Catalog) -> TraceRes
     from doctor.traces.run_folder import best_sources, read_metric_file
 
     points = best_sources([read_metric_file(path) for path in tables], result.points)
-    return find(points, catalog.of_kind(Trace), result.facts)
+    result.points.clear()
+    return find(_handed_over(points), catalog.of_kind(Trace), result.facts)
+
+
+def _handed_over(points: list[Points]) -> Iterator[Points]:
+    """One after the other, and each but once: the points of a long run take more memory than anything else."""
+    while points:
+        yield points.pop(0)
 
 
 def _write_points(path: Path, traces: TraceResult | None) -> None:

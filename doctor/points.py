@@ -70,25 +70,36 @@ def points_of_rows(
     )
 
 
-def joined(path: str, names: tuple[str, ...], parts: list[Points]) -> Points:
-    """The points of consecutive parts of one source; all parts have these names."""
+class PointColumns:
+    """The points of consecutive parts of one source, in columns that grow in place, so that no point is there twice."""
 
-    def column(name: str, empty: npt.NDArray[Kind]) -> npt.NDArray[Kind]:
-        return np.concatenate([empty, *(getattr(part, name) for part in parts)])
+    def __init__(self, path: str, names: tuple[str, ...]) -> None:
+        self._path, self._names = path, names
+        self._columns = {name: bytearray() for name in _COLUMNS}
+        self._records = np.int32(0)
+        self._total = math.nan
 
-    ints, floats = np.empty(0, np.int32), np.empty(0, np.float64)
-    offsets = np.cumsum([0, *(len(part.step) for part in parts)], dtype=np.int32)
-    record = [part.record + offset for part, offset in zip(parts, offsets, strict=False)]
-    return Points(
-        path=path,
-        names=names,
-        series=column("series", ints),
-        record=np.concatenate([ints, *record]),
-        value=column("value", floats),
-        step=column("step", floats),
-        line=column("line", ints),
-        rank=column("rank", ints),
-        time=column("time", floats),
-        restart=column("restart", np.empty(0, np.bool_)),
-        total=parts[-1].total if parts else math.nan,
-    )
+    def add(self, part: Points) -> None:
+        """Take one more part, of the same names; its records are counted on from those before."""
+        for name, kind in _COLUMNS.items():
+            values = part.record + self._records if name == "record" else getattr(part, name)
+            self._columns[name] += values.astype(kind, copy=False).tobytes()
+        self._records += np.int32(len(part.step))
+        self._total = part.total
+
+    def points(self) -> Points:
+        """All points so far; no more can be added."""
+        columns = {name: np.frombuffer(column, _COLUMNS[name]) for name, column in self._columns.items()}
+        return Points(path=self._path, names=self._names, total=self._total, **columns)
+
+
+_COLUMNS: dict[str, type[np.generic]] = {
+    "series": np.int32,
+    "record": np.int32,
+    "value": np.float64,
+    "step": np.float64,
+    "line": np.int32,
+    "rank": np.int32,
+    "time": np.float64,
+    "restart": np.bool_,
+}

@@ -33,12 +33,15 @@ MOST_COMPARED = 500
 
 @dataclass(frozen=True, slots=True)
 class LogResult:
-    """What the logs of one case hold. ``size`` counts unpacked bytes; ``skipped`` says what was not looked at, and why."""
+    """What the logs of one case hold. ``size`` counts unpacked bytes; ``skipped`` says what was not looked at, and why.
+
+    ``points`` are for one reader, who takes them out.
+    """
 
     findings: tuple[Finding, ...]
     facts: Facts
     waits: tuple[Wait, ...]
-    points: tuple[Points, ...] = field(compare=False)
+    points: list[Points] = field(compare=False)
     size: int
     lines: int
     skipped: tuple[tuple[str, str], ...]
@@ -93,7 +96,7 @@ def find_in_blocks(
     known = {**(told or {}), **facts.facts()}
     findings = [*_known_findings(read, known), *_unknown_findings(read)]
     skipped = {id: why for log in read for id, why in log.skipped.items()}
-    metrics = tuple(one for one in points if one is not None and len(one))
+    metrics = [one for one in points if one is not None and len(one)]
     return LogResult(tuple(findings), known, waits.waits(), metrics, size, lines, tuple(skipped.items()))
 
 

@@ -12,7 +12,7 @@ from doctor.logs.metric_regions import cut_regions
 from doctor.logs.metrics import RESUME, Hits, metric_hits
 from doctor.logs.number_columns import PADDING, Bytes, Flags, Numbers
 from doctor.metric_keys import KEYS, ROLES, STEP, STEP_IN_EPOCH
-from doctor.points import Ints, Points, joined
+from doctor.points import Ints, PointColumns, Points
 
 NAMES = tuple(dict.fromkeys(key.series for key in KEYS if key.series not in ROLES))
 
@@ -42,7 +42,7 @@ class MetricReader:
         self._path = path
         self._keys = KeyFinder()
         self._steps = StepReader()
-        self._parts: list[Points] = []
+        self._points = PointColumns(path, NAMES)
 
     def take(self, data: bytes, hits: Hits, first_line: int) -> None:
         """Read the metric lines of one block whose first line has this number.
@@ -66,7 +66,7 @@ class MetricReader:
         inner, record = numbers.only(which), records.of_number[which]
         first = _first_places(record * len(NAMES) + _SERIES[inner.key])
         heads = LineHeads(regions.text, records.start)
-        self._parts.append(
+        self._points.add(
             Points(
                 path=self._path,
                 names=NAMES,
@@ -83,8 +83,8 @@ class MetricReader:
         )
 
     def points(self) -> Points:
-        """All points so far."""
-        return joined(self._path, NAMES, self._parts)
+        """All points; no more lines can be taken."""
+        return self._points.points()
 
 
 def points_in_text(text: str, path: str = "") -> Points:

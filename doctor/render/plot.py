@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import groupby
 
 WIDTH = 80
 HEIGHT = 8
@@ -16,10 +17,19 @@ ASCII = {"line": ":", "point": "*", "gap": "x", "mark": "^", "axis": "|", "floor
 
 @dataclass(frozen=True, slots=True)
 class _Column:
-    """The points that fall into one column: their finite values, and whether one was not finite."""
+    """The points that fall into one column: range and median of the finite ones if there are any, and whether one isn't."""
 
-    values: tuple[float, ...]
-    broken: bool
+    low: float = math.nan
+    median: float = math.nan
+    high: float = math.nan
+    broken: bool = False
+
+    @classmethod
+    def of(cls, values: Sequence[float]) -> "_Column":
+        ordered = sorted(filter(math.isfinite, values))
+        if not ordered:
+            return cls(broken=True)
+        return cls(ordered[0], ordered[len(ordered) // 2], ordered[-1], broken=len(ordered) < len(values))
 
 
 def plot(
@@ -33,8 +43,7 @@ def plot(
     if len(steps) < 2 or steps[-1] <= steps[0]:
         return ""
     signs = ASCII if plain else UNICODE
-    finite = [value for value in values if math.isfinite(value)]
-    scale = _Scale.of(finite)
+    scale = _Scale.of(min(filter(math.isfinite, values), default=0.0), max(filter(math.isfinite, values), default=1.0))
     labels = [scale.label(row) for row in range(HEIGHT)]
     margin = max(map(len, labels))
     columns = _columns(steps, values, WIDTH - margin - 2)
@@ -56,8 +65,7 @@ class _Scale:
     logarithmic: bool
 
     @classmethod
-    def of(cls, values: Sequence[float]) -> "_Scale":
-        low, high = min(values, default=0.0), max(values, default=1.0)
+    def of(cls, low: float, high: float) -> "_Scale":
         logarithmic = low > 0 and high > LOGARITHMIC * low
         if logarithmic:
             low, high = math.log(low), math.log(high)
@@ -76,13 +84,10 @@ class _Scale:
 
 
 def _columns(steps: Sequence[float], values: Sequence[float], width: int) -> list[_Column]:
-    found: list[list[float]] = [[] for _ in range(width)]
-    for step, value in zip(steps, values, strict=True):
-        found[_column(steps, step, width)].append(value)
-    return [
-        _Column(tuple(value for value in one if math.isfinite(value)), any(not math.isfinite(value) for value in one))
-        for one in found
-    ]
+    found = [_Column()] * width
+    for column, places in groupby(range(len(steps)), lambda n: _column(steps, steps[n], width)):
+        found[column] = _Column.of([values[n] for n in places])
+    return found
 
 
 def _column(steps: Sequence[float], step: float, width: int) -> int:
@@ -97,12 +102,11 @@ def _row(columns: Sequence[_Column], scale: _Scale, row: int, signs: dict[str, s
 def _sign(column: _Column, scale: _Scale, row: int, signs: dict[str, str]) -> str:
     if column.broken and row == 0:
         return signs["gap"]
-    if not column.values:
+    if math.isnan(column.median):
         return " "
-    ordered = sorted(column.values)
-    if scale.row(ordered[len(ordered) // 2]) == row:
+    if scale.row(column.median) == row:
         return signs["point"]
-    return signs["line"] if scale.row(ordered[-1]) <= row <= scale.row(ordered[0]) else " "
+    return signs["line"] if scale.row(column.high) <= row <= scale.row(column.low) else " "
 
 
 def _ends(steps: Sequence[float], width: int) -> str:

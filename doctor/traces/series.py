@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import numpy.typing as npt
 
-from doctor.points import Floats, Ints, Points, Small
+from doctor.points import Floats, Ints, Kind, Points, Small
 
 Flags = npt.NDArray[np.bool_]
 
@@ -64,7 +64,13 @@ class _Values:
     value: Floats
 
     def only(self, which: Flags) -> "_Values":
-        return _Values(self.series[which], self.record[which], self.value[which])
+        return self if which.all() else _Values(self.series[which], self.record[which], self.value[which])
+
+    def records(self) -> Ints:
+        """The records that have a value, in order."""
+        flags = np.zeros(int(self.record.max(initial=-1)) + 1, np.bool_)
+        flags[self.record] = True
+        return np.flatnonzero(flags)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,12 +108,12 @@ def runs_of(points: Points, interval: float | None = None) -> list[Run]:
     return [Run(run, points.path, series[run], restarts.get(run, ()), ranks.get(run, {})) for run in sorted(series)]
 
 
-def _by_series(values: _Values, points: Points) -> Iterator[tuple[str, Small, Floats]]:
+def _by_series(values: _Values, points: Points) -> Iterator[tuple[str, Small | Ints, Floats]]:
     """(name, records, values) of each series, and of one more: the time of each record that has one."""
     for number in np.unique(values.series).tolist():
         own = values.only(values.series == number)
         yield points.names[number], own.record, own.value
-    timed = np.unique(values.record)
+    timed = values.records()
     timed = timed[~np.isnan(points.time[timed])]
     yield CLOCK, timed, points.time[timed]
 
@@ -196,7 +202,7 @@ def _without_stale(values: _Values, names: tuple[str, ...]) -> _Values:
 
 def _restarts(records: _Records, values: _Values) -> dict[int, tuple[float, ...]]:
     """The steps of each run before which training was resumed."""
-    rows = np.unique(values.record)
+    rows = values.records()
     rows = rows[records.restart[rows]]
     runs = {int(run): records.step[rows[records.run[rows] == run]] for run in np.unique(records.run[rows])}
     return {run: tuple(np.unique(steps).tolist()) for run, steps in runs.items()}
@@ -204,7 +210,7 @@ def _restarts(records: _Records, values: _Values) -> dict[int, tuple[float, ...]
 
 def _lasting(records: _Records, rank: Small, values: _Values) -> Flags:
     """Which records lead somewhere. Steps that were taken again after a resumption lead nowhere the first time."""
-    rows = np.unique(values.record)
+    rows = values.records()
     rows = rows[np.lexsort((rows, rank[rows], records.run[rows]))]
     lasting = np.zeros(len(records.step), np.bool_)
     first = np.flatnonzero(_changes(records.run[rows], rank[rows]))
@@ -214,14 +220,20 @@ def _lasting(records: _Records, rank: Small, values: _Values) -> Flags:
     return lasting
 
 
-def _latest(record: Small, value: Floats, records: _Records, points: Points) -> _Table:
+def _latest(record: Small | Ints, value: Floats, records: _Records, points: Points) -> _Table:
     """One value for each step of a series and rank, the last one, ordered by run, step and record."""
-    rank, step, run = points.rank[record], records.step[record], records.run[record]
+    rank, step, run = _rows(points.rank, record), _rows(records.step, record), _rows(records.run, record)
     order = np.lexsort((record, rank, step, run))
     last = np.append(_changes(run[order], step[order], rank[order])[1:], True)[: len(order)]
     rows = order[last]
     rows = rows[np.lexsort((record[rows], step[rows], run[rows]))]
-    return _Table(run[rows], step[rows], rank[rows], value[rows], points.line[record[rows]])
+    line = _rows(_rows(points.line, record), rows)
+    return _Table(_rows(run, rows), _rows(step, rows), _rows(rank, rows), _rows(value, rows), line)
+
+
+def _rows(column: npt.NDArray[Kind], rows: Small | Ints) -> npt.NDArray[Kind]:
+    """These rows of a column: the column itself if they are all of it, so that series share their steps and lines."""
+    return column if np.array_equal(rows, np.arange(len(column))) else column[rows]
 
 
 def _merged(table: _Table) -> _Table:
