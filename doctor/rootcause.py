@@ -91,6 +91,7 @@ KINDS: tuple[tuple[str, Evidence], ...] = (
 # Families or ids of echoes, and what shows the cause behind them.
 COLLECT: tuple[tuple[set[str], str], ...] = (
     ({"unknown/traceback-cut"}, "the rest of the log: the exception stands on the last line of a traceback"),
+    ({"host/run-reported-failed"}, "the run's own output: what the script around it hid, or the file it was sent to"),
     (
         {"host/terminated"},
         "who ended the job: sacct -j JOB, kubectl describe pod, the preemption notice, the other nodes' logs",

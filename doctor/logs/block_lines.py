@@ -3,12 +3,13 @@
 from collections.abc import Iterator
 
 from doctor.logs import source
-from doctor.logs.prefixes import Line, has_labels, read_lines
+from doctor.logs.prefixes import Line, decoded, has_labels, read_lines, strip_prefixes
 from doctor.logs.source import Block
 
 # A hit in a longer line is read in a window around it: whole logs come on one line.
 LONG_LINE = 8 * 1024
 BEFORE, AFTER = 300, 1500
+LONGEST_PREFIX = 200
 
 
 class BlockLines:
@@ -39,7 +40,8 @@ class BlockLines:
     def around(self, end: int) -> Line:
         """The clean text around a match that ends here: its line, or what stands between the carriage returns around it."""
         start, stop = self.piece(end)
-        lines = read_lines(self._data[start:stop], self._has_labels)
+        prefix = self._prefix(self._bounds(end)[0], start)
+        lines = read_lines(prefix + self._data[start:stop], self._has_labels)
         return lines[0].with_text("\n".join(line.text for line in lines))
 
     def piece(self, end: int) -> tuple[int, int]:
@@ -55,20 +57,27 @@ class BlockLines:
     def following(self, end: int) -> Iterator[tuple[int, Line]]:
         """The line in which a match ends, and all behind it, numbered; of each what stands behind its last carriage return."""
         number = self._asked
-        start, stop = self._bounds(end)
-        start = max(start, self._data.rfind(b"\r", start, end) + 1)
+        begin, stop = self._bounds(end)
+        start = max(begin, self._data.rfind(b"\r", begin, end) + 1)
         reach = end + source.OVERLAP  # as far as every block holds, wherever it was cut
         stop = min(stop, reach)
         while start < len(self._data) and stop <= reach:
             raw = self._data[start:stop].rstrip(b"\r").rpartition(b"\r")[2]
-            for line in read_lines(raw, self._has_labels):
+            for line in read_lines(self._prefix(begin, stop - len(raw)) + raw, self._has_labels):
                 yield number, line
-            start, number = stop + 1, number + 1
+            begin = start = stop + 1
+            number += 1
             stop = self._line_end(start)
 
     def behind(self, end: int) -> Iterator[tuple[int, Line]]:
         """The lines behind the one in which a match ends, numbered."""
         return (numbered for numbered in self.following(end) if numbered[0] > self._asked)
+
+    def _prefix(self, begin: int, start: int) -> bytes:
+        """What a launcher put in front of a line, before the carriage return of a progress bar that stands in it."""
+        back = self._data.find(b"\r", begin, min(start, begin + LONGEST_PREFIX))
+        head = self._data[begin:back] if back > begin else b""
+        return head if head and strip_prefixes(decoded(head + b"x")).text == "x" else b""
 
     def _has_labels(self) -> bool:
         """Few logs have a line that asks, so that the block is searched only then."""

@@ -64,6 +64,10 @@ class _Log:
     progress: Progress = field(default_factory=Progress)
     skipped: dict[str, str] = field(default_factory=dict)
 
+    def records(self) -> list[Record]:
+        """What can be survived: every record that something was found in, or that nothing explains."""
+        return [*(match.record for match in self.matches), *self.unknown]
+
 
 def find(
     sources: list[Source], catalog: Catalog, index: Index, on_read: Callable[[int], None], told: Facts | None = None
@@ -147,8 +151,7 @@ def _explains(match: _Match) -> bool:
 def _known_findings(logs: list[_Log], facts: Facts) -> Iterator[Finding]:
     by_id: dict[str, list[tuple[_Match, bool]]] = {}
     unread: dict[str, int] = {}
-    for log in logs:
-        survived = _survival(log)
+    for log, survived in _survivals(logs):
         for match in log.matches:
             by_id.setdefault(match.signature.id, []).append((match, survived(match.record)))
         for id, count in log.unread.items():
@@ -157,7 +160,24 @@ def _known_findings(logs: list[_Log], facts: Facts) -> Iterator[Finding]:
         yield _finding(matches, facts, unread.get(id, 0))
 
 
-def _survival(log: _Log) -> Callable[[Record], bool]:
+Survived = Callable[[Record], bool]
+
+
+def _survivals(logs: list[_Log]) -> list[tuple[_Log, Survived]]:
+    """Each log, and whether training went on behind a record of it. A log without progress, such as a file of what a rank
+    wrote to stderr, asks those that show the same lines: torchrun copies them into its own."""
+    own = [(log, _survival(log)) for log in logs]
+    gone = {(record.text, record.rank) for log, survived in own for record in log.records() if survived(record)}
+    texts = {text for text, _ in gone}
+
+    def copied(record: Record) -> bool:
+        known = {(record.text, None), (record.text, record.rank)}
+        return record.text in texts and (record.rank is None or not known.isdisjoint(gone))
+
+    return [(log, survived if log.progress.lines or log.progress.done else copied) for log, survived in own]
+
+
+def _survival(log: _Log) -> Survived:
     """Whether training went on behind a record.
 
     It did if later lines show it, unless only echoes stand behind those: then a rank died here while others trained on.
@@ -223,8 +243,7 @@ def _evidence(matches: list[_Match]) -> tuple[str, ...]:
 
 def _unknown_findings(logs: list[_Log]) -> Iterator[Finding]:
     records = list[Record]()
-    for log in logs:
-        survived = _survival(log)
+    for log, survived in _survivals(logs):
         records += [record for record in log.unknown if not survived(record)]
     cut = [record for record in records if unknown.cut(record)]
     if cut:

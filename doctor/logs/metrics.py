@@ -14,6 +14,7 @@ _LOSS_TAIL = r"(?:[_/ ](?:step|epoch|avg|mean|total|value|train|train/total|poli
 
 METRIC_PATTERNS = (
     rf"[lL](?:oss|OSS){_LOSS_TAIL}['\"]?[ \t:=]+{_NUMBER}",
+    r"[lL]osses['\"]?[ \t:=]+\[[-+]?\d",  # of all workers: shows that training goes on
     rf"[cC]ross[eE]ntropy(?:Loss)?['\"]?[ \t:=]+{_NUMBER}",
     r"iteration {1,16}\d",  # Megatron leaves the loss out where it is NaN
     r"\[(?:step|batch)=\d",

@@ -23,7 +23,6 @@ _LEVEL = r"(?:DEBUG|INFO|WARNING|WARN|ERROR|CRITICAL)"
 # One alternative a kind of prefix. A group's name up to its underscore says what it holds. All repeats are bounded.
 _PREFIXES = (
     r"(?:> ?)+(?=\S|\s{2}|$)",  # a quoted ticket
-    r"(?:[^|\n:]{1,60}: {1,2})?\s{0,8}\d{1,3}%\|[^|\n]*\|\s*[\w.?]+/[\w.?]+ \[[^\]\n]*\]",  # a bar with something glued to it
     r"\[rank(?P<rank_torch>\d{1,6})\]: ?",
     r"\[(?:default|trainer|worker)(?P<local_elastic>\d{1,6})\]: ?",
     r"\[[^\s,\]]{1,60},(?:mpirank:)?(?P<rank_mpi>\d{1,6})(?:,[^\s\]]{1,60})?\]<std(?:out|err)>: ?",
@@ -32,13 +31,15 @@ _PREFIXES = (
     r"\[\d+/\w+/\d+ \(pid \d+\)\] ?",  # Metaflow
     r"\[pod/(?P<host_pod>[^\]/\s]+)/[^\]\s]+\] ?",
     r"\((?P<label_ray>[^()\n]{0,80}?\bpid=\d+)(?:, ip=(?P<host_ray>[\w.:-]+))?[^()\n]{0,40}\) ?",
+    r" {0,3}(?P<rank_slurm>\d{1,5}): ",
+    # A bar with something glued to it; what its description says is no rank.
+    r"(?:[^|\n:]{1,60}: {1,2})?\s{0,8}\d{1,3}%\|[^|\n]*\|\s*[\w.?]+/[\w.?]+ \[[^\]\n]*\]",
     r"(?P<label_compose>[a-z0-9][\w.-]{0,60}[-_]\d{1,6})\s+\| ?",
     r"\[?(?P<host_nccl>[A-Za-z0-9][\w.-]*):(?P<pid_nccl>\d+):\d+\]? \[(?P<local_nccl>\d{1,6})\] ?(?=NCCL|\S*\.cc)",
     # A host and a local rank; not a source file and its line, nor a device.
     r"\[?(?P<host_local>(?!(?:cuda|cpu|xla|xpu|npu|mps|hip|meta|[\w.-]*\.(?:py|cpp|cc|cu|h|hpp|c|rs|go)):)[a-z][\w.-]*)"
     r":(?P<local_host>\d{1,3})\]?: ",
     r"(?P<host_pdsh>[a-z][a-z0-9.-]{0,60}\d[a-z0-9.-]{0,60}): (?=\[|\s|Traceback|\d{4}-|[\w.]+(?:Error|Exception)\b)",
-    r" {0,3}(?P<rank_slurm>\d{1,5}): ",
     rf"[^\s\d\[]?\[?(?P<day_iso>\d{{4}}[-/]\d\d[-/]\d\d)[T _](?P<clock_iso>{_STAMP})(?:Z|\s?[+-]\d\d:?\d\d)?[\]】]?:?"
     r"(?: std(?:out|err) [FP])? ?",
     rf"\[(?P<level_optuna>[DIWEC]) (?P<day_optuna>\d{{4}}-\d\d-\d\d) (?P<clock_optuna>{_STAMP})\] ?",

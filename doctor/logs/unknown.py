@@ -13,8 +13,10 @@ CUT = "unknown/traceback-cut"
 _WRAPPERS = re.compile(
     r"(?:ChildFailedError|ProcessRaisedException|ProcessExitedException|CalledProcessError|SignalException|RayTaskError|"
     r"RayActorError|ActorDiedError|EngineDeadError|DistBackendError|DistNetworkError|DistStoreError|SystemExit|KeyboardInterrupt|"
-    r"BrokenPipeError|EOFError)"
+    r"BrokenPipeError)"
 )
+# Without a message it says that the process at the other end of a pipe is gone; with one, that a file ends too early.
+_LOST_PIPE = "EOFError"
 _INSTALLED = re.compile(r"site-packages|dist-packages|/lib/python\d|<frozen|^<string>|torch/distributed/run\.py")
 
 
@@ -28,7 +30,7 @@ def _order(record: Record) -> tuple[bool, float, str, int]:
 
 
 def _is_wrapper(raised: Raised) -> bool:
-    return _WRAPPERS.fullmatch(raised.type.rpartition(".")[2]) is not None
+    return raised.text == _LOST_PIPE or _WRAPPERS.fullmatch(raised.type.rpartition(".")[2]) is not None
 
 
 def finding(record: Record, records: list[Record]) -> Finding:

@@ -60,6 +60,16 @@ def test_the_rank_of_a_line_is_that_of_its_prefix() -> None:
     assert around(b"[rank0]: fine\n[rank1]: an error\n[rank2]: fine", b"an error").rank == 1
 
 
+@pytest.mark.parametrize("prefix", [b"3: ", b"[rank3]: ", b"gpu-node-1: [rank3]: "])
+def test_a_launchers_prefix_counts_behind_the_carriage_return_of_a_bar(prefix: bytes) -> None:
+    line = prefix + b"\r  0%|    | 0/2 [00:00<?, ?it/s]\x1b[Aan error\n"
+    assert (around(line, b"an error").rank, around(line, b"an error").text) == (3, "an error")
+    lines = lines_of(line + prefix + b"next", 1)
+    lines.number(len(line) - 2)
+    first, second = (one for _, one in lines.following(len(line) - 1))
+    assert first.key == second.key != ()
+
+
 def test_following_starts_with_the_line_of_the_hit() -> None:
     assert following(b"one\ntwo\nthree\n\nfive", b"two") == [(2, "two"), (3, "three"), (4, ""), (5, "five")]
 

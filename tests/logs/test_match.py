@@ -269,6 +269,18 @@ def test_what_a_rank_prints_long_after_its_exception_does_not_make_that_last_lon
     assert only(find(f"{caught}\n{steps}1: rank 1: exit\n")).severity is Severity.NOTE
 
 
+@pytest.mark.parametrize("error", ["KeyError: 'text'", "OSError: disk"])
+def test_what_a_log_without_steps_copies_of_a_survived_one_was_survived(error: str, find: Find) -> None:
+    caught = TRACEBACK.format(error=error)
+
+    def severities(copy: str) -> list[Severity]:
+        logs = {"run.log": f"{caught}\n{STEP.format(n=1)}{STEP.format(n=2)}", "attempt_0/1/stderr.log": copy}
+        return [one.severity for one in find(logs).findings if one.severity is not Severity.NOTE]
+
+    assert severities(caught) == []
+    assert severities(caught.replace("text", "other").replace("disk", "tape")) == [Severity.ERROR]
+
+
 def test_an_unknown_exception_that_was_survived_is_none(find: Find) -> None:
     caught = TRACEBACK.format(error="OSError: disk")
     assert ids(find(f"{caught}\n{STEP.format(n=1)}{STEP.format(n=2)}")) == []

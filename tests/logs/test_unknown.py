@@ -85,6 +85,11 @@ def test_the_first_by_time_is_shown(find: Find) -> None:
     assert unknown(find, {"rank0.log": late, "rank1.log": early}).evidence[0] == "KeyError: early"
 
 
+def test_a_pipe_that_ended_is_an_echo_and_a_file_that_ended_is_none(find: Find) -> None:
+    assert unknown(find, traceback("EOFError")).role is Role.ECHO
+    assert unknown(find, traceback("EOFError: Compressed file ended early")).role is Role.EITHER
+
+
 @pytest.mark.parametrize(
     "wrapper",
     [
