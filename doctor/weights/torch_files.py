@@ -92,6 +92,10 @@ def _load(file: "_Part", path: Path) -> object:
     import torch
     from torch._subclasses.fake_tensor import FakeTensorMode
 
+    if not hasattr(torch.serialization, "skip_data"):  # came with the release that reads shapes without data
+        raise CheckpointError(
+            f"{path}: torch 2.6 or later is needed to read it, here is {torch.__version__}; upgrade it, or save as safetensors"
+        )
     inert = [(type(name.rpartition(".")[2], (Inert,), {}), name) for name in INERT]
     try:
         with FakeTensorMode(), torch.serialization.safe_globals(inert), warnings.catch_warnings():  # type: ignore[arg-type]
