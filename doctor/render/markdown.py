@@ -4,7 +4,7 @@ import re
 
 from doctor.finding import Finding
 from doctor.render.chart import drawn
-from doctor.render.words import plain, scope, shortened, split, told
+from doctor.render.words import evidence, not_looked_at, plain, scope, split, told
 from doctor.report import Report
 
 LONGEST = 60_000
@@ -25,7 +25,7 @@ def render(report: Report) -> str:
     if report.facts:
         parts.append(_facts(report))
     if report.skipped:
-        parts.append(_list("Not looked at", [escaped(f"{id}: {why}") for id, why in report.skipped]))
+        parts.append(_list("Not looked at", list(map(escaped, not_looked_at(report)))))
     return _fitted(parts, _footer(report))
 
 
@@ -65,7 +65,7 @@ def _lines(text: str) -> str:
 
 
 def _evidence(finding: Finding, report: Report) -> str:
-    log = fenced("\n".join(shortened(text) for text in finding.evidence), "text")
+    log = fenced("\n".join(evidence(finding, report)), "text")
     return f"<details><summary>Evidence: {escaped(told(finding, report))}</summary>\n\n{log}\n\n</details>"
 
 

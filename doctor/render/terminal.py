@@ -10,7 +10,7 @@ from rich.text import Text
 
 from doctor.finding import Finding, Key, Lines, Severity, Steps, Tensor
 from doctor.render.chart import drawn
-from doctor.render.words import plain, scope, shortened, split, told
+from doctor.render.words import evidence, not_looked_at, plain, scope, split, told
 from doctor.report import Report
 from doctor.rootcause import State
 
@@ -56,7 +56,7 @@ def _parts(report: Report) -> list[RenderableType]:
             *(_brief(finding, report) for finding in echoes),
         ]
     if report.skipped:
-        parts += ["", _list("Not looked at", [f"{id}: {why}" for id, why in report.skipped])]
+        parts += ["", _list("Not looked at", not_looked_at(report))]
     return [*parts, "", _footer(report)]
 
 
@@ -80,8 +80,8 @@ def _full(finding: Finding, report: Report) -> list[RenderableType]:
     rows.add_column(style="bold", no_wrap=True)
     rows.add_column(overflow="fold")
     rows.add_row("Where", Text(told(finding, report)))
-    for n, text in enumerate(finding.evidence):
-        rows.add_row("" if n else _SHOWN[type(finding.place)], Text(shortened(text), style="dim"))
+    for n, text in enumerate(evidence(finding, report)):
+        rows.add_row("" if n else _SHOWN[type(finding.place)], Text(text, style="dim"))
     rows.add_row("Why", Text(plain(finding.cause)))
     rows.add_row("Fix", Text(plain(finding.fix), style="green"))
     parts: list[RenderableType] = [rows]

@@ -7,6 +7,7 @@ from doctor.report import Report
 
 _UNPRINTABLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2066-\u2069\ufeff]")
 LONGEST_EVIDENCE = 320
+MOST_IDS = 2
 
 
 def plain(text: str) -> str:
@@ -18,6 +19,24 @@ def shortened(text: str) -> str:
     """Evidence at a length that a ticket bears."""
     text = plain(text)
     return text if len(text) <= LONGEST_EVIDENCE else text[:LONGEST_EVIDENCE].rstrip() + " ..."
+
+
+def evidence(finding: Finding, report: Report) -> list[str]:
+    """What a finding was seen by; a file is named only where the report is about several."""
+    alone = report.subject.paths == (finding.place.path,)
+    return [
+        shortened(text.replace(f"({finding.place.path}:", "(line ") if alone else text) for text in finding.evidence
+    ]
+
+
+def not_looked_at(report: Report) -> list[str]:
+    """What was not judged, and why; of many rules their number, since JSON has their ids."""
+    alone = f"{report.subject.paths[0]}: " if len(report.subject.paths) == 1 else ""
+    said = []
+    for ids, why in report.skipped:
+        many = ids.count(", ") + 1
+        said.append(f"{ids if many <= MOST_IDS else f'{many} rules'}: {why.removeprefix(alone)}")
+    return said
 
 
 def told(finding: Finding, report: Report) -> str:

@@ -1,0 +1,37 @@
+"""Phrases: files are named only where there are several, and many rules by their number."""
+
+from dataclasses import replace
+
+import pytest
+
+from doctor.finding import Steps
+from doctor.render.words import evidence, not_looked_at
+from doctor.report import Report, Subject
+
+SKIPPED = (
+    ("trace/a, trace/b, trace/c", "run.log: loss: 8 points; 20 are needed"),
+    ("trace/d, trace/e", "run.log: lr: 8"),
+)
+
+
+@pytest.mark.parametrize(
+    ("paths", "said"),
+    [
+        (("run.log",), ["3 rules: loss: 8 points; 20 are needed", "trace/d, trace/e: lr: 8"]),
+        (
+            ("run.log", "b.log"),
+            ["3 rules: run.log: loss: 8 points; 20 are needed", "trace/d, trace/e: run.log: lr: 8"],
+        ),
+    ],
+)
+def test_what_was_not_looked_at(found: Report, paths: tuple[str, ...], said: list[str]) -> None:
+    assert not_looked_at(replace(found, subject=Subject("logs", paths), skipped=SKIPPED)) == said
+
+
+def test_the_lines_of_points(found: Report) -> None:
+    finding = replace(
+        found.findings[1], place=Steps("run.log", "loss", 7, 7, 0), evidence=("step 7: loss 9.1  (run.log:40)",)
+    )
+    assert evidence(finding, found) == ["step 7: loss 9.1  (line 40)"]
+    several = replace(found, subject=Subject("logs", ("run.log", "b.log")))
+    assert evidence(finding, several) == ["step 7: loss 9.1  (run.log:40)"]
