@@ -15,10 +15,12 @@ FEWEST, MOST = 3, 50
 
 def spike(view: View, limits: Limits) -> Answer:
     """A point that exceeds the median of the ``median`` points before it by ``ratio``, by ``rise`` and by ``noise`` times the
-    noise of the ``noise_points`` before it, while the next ``row`` points stay above a third of the jump.
+    noise of the ``noise_points`` before it, while the next ``row`` points stay above a third of the jump. Two points are enough
+    where both are ``sharp`` times the median and above all of those ``noise_points``.
 
     Not in the first ``after`` steps of a run whose start is seen, and not where training was resumed. It has recovered once the
-    loss is within ``recovered`` of the median again, at most ``within`` steps later.
+    loss is within ``recovered`` of the median again, at most ``within`` steps later; then it is a note, unless it reached
+    ``violent`` times the median.
     """
     short = too_short(view, limits["points"])
     if short:
@@ -29,11 +31,23 @@ def spike(view: View, limits: Limits) -> Answer:
     high = (view.values >= limits["ratio"] * base) & (jump >= limits["rise"]) & (jump >= limits["noise"] * noise)
     high &= view.settled(limits["after"]) & ~_resumed(view, int(limits["median"]))
     for first in np.flatnonzero(high).tolist():
-        following = view.values[first + 1 : first + 1 + int(limits["row"])]
-        lasting = len(following) == limits["row"] or view.values[first] >= 2 * base[first]
-        if lasting and (following > base[first] + jump[first] / 3).all():
-            return _spike(view, limits, first, float(base[first]), int(high.sum()))
+        level = float(base[first])
+        if _lasts(view.values, first, level, limits) or _sharp(view.values, first, level, limits):
+            return _spike(view, limits, first, level, int(high.sum()))
     return None
+
+
+def _lasts(values: Floats, first: int, base: float, limits: Limits) -> bool:
+    """Whether the points behind a jump stay up; at the end of the log a jump to twice the level may be all there is."""
+    following = values[first + 1 : first + 1 + int(limits["row"])]
+    enough = len(following) == limits["row"] or values[first] >= 2 * base
+    return bool(enough and (following > base + (values[first] - base) / 3).all())
+
+
+def _sharp(values: Floats, first: int, base: float, limits: Limits) -> bool:
+    """Whether two points in a row are far above the level and above all that came before; one alone is a bad batch."""
+    pair, before = values[first : first + 2], values[max(first - int(limits["noise_points"]), 0) : first]
+    return len(pair) == 2 and bool((pair >= limits["sharp"] * base).all() and (pair > before.max()).all())
 
 
 def _spike(view: View, limits: Limits, first: int, base: float, count: int) -> Seen:
@@ -54,7 +68,8 @@ def _spike(view: View, limits: Limits, first: int, base: float, count: int) -> S
     norm = view.run.series.get("grad_norm")
     if norm is not None and (lead := _lead(view, norm, first)):
         captures["lead"] = lead
-    return Seen(first, last, captures, severity=Severity.NOTE if len(back) else None)
+    harmless = len(back) > 0 and view.values[peak] < limits["violent"] * base
+    return Seen(first, last, captures, severity=Severity.NOTE if harmless else None)
 
 
 def _lead(view: View, norm: Series, first: int) -> str:

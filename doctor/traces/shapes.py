@@ -18,7 +18,20 @@ SHAPES = {
     # moving_shapes
     "spike": Shape(
         moving_shapes.spike,
-        ("points", "median", "ratio", "rise", "noise", "noise_points", "row", "after", "recovered", "within"),
+        (
+            "points",
+            "median",
+            "ratio",
+            "rise",
+            "noise",
+            "noise_points",
+            "row",
+            "sharp",
+            "after",
+            "recovered",
+            "within",
+            "violent",
+        ),
     ),
     "divergence": Shape(moving_shapes.divergence, ("points", "ratio", "rise", "noise", "after")),
     "back-to-uniform": Shape(moving_shapes.back_to_uniform, ("points", "low", "high", "most", "near")),

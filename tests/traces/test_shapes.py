@@ -63,6 +63,33 @@ def test_a_spike_that_recovers_is_a_note_and_one_that_lingers_is_not(rule: Mappi
     assert (lingering.severity, lingering.captures["recovered"]) == (None, "not back by the end of the log")
 
 
+@pytest.mark.parametrize(
+    ("peaks", "found"),
+    [((9.2, 9.5), True), ((9.2,), False), ((9.2, 8.9), False), ((30.5, 3.0), False)],
+    ids=["two sharp points", "one bad batch", "only one of them sharp", "one alone, however sharp"],
+)
+def test_two_points_are_a_spike_where_both_are_sharp(
+    peaks: tuple[float, ...], found: bool, rule: Mapping[str, Trace]
+) -> None:
+    values = noisy(fall(5.0, 3.0, 80))
+    values[50 : 50 + len(peaks)] = peaks
+    assert isinstance(ask(rule["trace/loss-spike"], run_of({"loss": values})), Seen) is found
+
+
+def test_sharp_points_are_no_spike_where_such_points_came_before(rule: Mapping[str, Trace]) -> None:
+    values = noisy(fall(5.0, 3.0, 80))
+    values[30], values[50:52] = 20.0, [9.6, 9.8]
+    assert ask(rule["trace/loss-spike"], run_of({"loss": values})) is None
+
+
+def test_a_violent_spike_is_a_warning_though_it_recovers(rule: Mapping[str, Trace]) -> None:
+    values = noisy(fall(5.0, 0.5, 80))
+    values[50:52] = [7.2, 7.5]
+    answer = ask(rule["trace/loss-spike"], run_of({"loss": values}))
+    assert isinstance(answer, Seen)
+    assert (answer.severity, answer.captures["recovered"]) == (None, "back at step 530")
+
+
 def test_a_gradient_norm_that_rose_first_is_told(rule: Mapping[str, Trace]) -> None:
     loss, norm = noisy(fall(5.0, 3.0, 80)), [0.5] * 80
     loss[50:54] = [value + 1.5 for value in loss[50:54]]
