@@ -6,25 +6,28 @@ from dataclasses import replace
 import numpy as np
 
 from doctor.logs.keyed_numbers import KeyFinder, has_series
+from doctor.logs.metric_elapsed import AVERAGED, ElapsedReader
 from doctor.logs.metric_prefixes import LineHeads
-from doctor.logs.metric_records import IS_STEP, StepReader, find_records, steps_taken
+from doctor.logs.metric_records import IS_STEP, Records, StepReader, find_records, steps_taken
 from doctor.logs.metric_regions import cut_regions
-from doctor.logs.metrics import RESUME, Hits, metric_hits
+from doctor.logs.metric_tables import written_out
+from doctor.logs.metrics import RESUME, TABLE, Hits, metric_hits
 from doctor.logs.number_columns import PADDING, Bytes, Flags, Numbers
-from doctor.metric_keys import KEYS, ROLES, STEP, STEP_IN_EPOCH
-from doctor.points import Ints, Points, joined
+from doctor.metric_keys import ELAPSED, KEYS, ROLES, STEP, STEP_IN_EPOCH
+from doctor.points import Floats, Ints, Points, joined
 
-NAMES = tuple(dict.fromkeys(key.series for key in KEYS if key.series not in ROLES))
+NAMES = (*dict.fromkeys(key.series for key in KEYS if key.series not in ROLES), AVERAGED)
 
 _SERIES = np.array([NAMES.index(key.series) if key.series in NAMES else -1 for key in KEYS])
 _UNIT = np.array([key.unit for key in KEYS])
 _INVERSE = np.array([key.inverse for key in KEYS])
 _STEPS = has_series(STEP, STEP_IN_EPOCH)
 _ANY_STEP = int(np.flatnonzero(has_series(STEP))[-1])
-_SECONDS = has_series("step_time") & (_UNIT == 1) & ~_INVERSE
+_SECONDS = has_series("step_time", ELAPSED) & (_UNIT == 1) & ~_INVERSE
+_ELAPSED = has_series(ELAPSED)
 _LOSS = has_series("loss", "eval_loss")
 # Numbers behind which a letter may stand: units, and "0/100" or "12:" behind steps.
-_WITH_UNIT = has_series("step_time", "memory", "throughput", STEP, STEP_IN_EPOCH)
+_WITH_UNIT = has_series("step_time", "memory", "throughput", STEP, STEP_IN_EPOCH, ELAPSED)
 
 # A dict that a narrow terminal, or a pretty printer, broke into lines; only logs as short as a paste are mended.
 _BROKEN = re.compile(rb"""\{['"][^{}\n]{0,4000}\n(?:[^{}\n]{0,4000}\n){0,40}?[^{}\n]{0,4000}\}""")
@@ -42,6 +45,7 @@ class MetricReader:
         self._path = path
         self._keys = KeyFinder()
         self._steps = StepReader()
+        self._elapsed = ElapsedReader()
         self._parts: list[Points] = []
 
     def take(self, data: bytes, hits: Hits, first_line: int) -> None:
@@ -50,9 +54,7 @@ class MetricReader:
         ``hits`` are those of METRIC_PATTERNS, in the order of their ends, that belong to the block, not those that come again
         in the next one.
         """
-        if len(data) <= _PASTE and _BROKEN.search(data):
-            data = _BROKEN.sub(_mended, data)
-            hits = metric_hits(data)
+        data, hits = _on_lines(data, hits)
         if not hits:
             return
         ends = np.array([end for _, end in hits], np.int64)
@@ -62,17 +64,15 @@ class MetricReader:
         numbers = _in_units(regions.text, self._keys.numbers(regions.text))
         records = find_records(np.frombuffer(regions.text, np.uint8), numbers)
         steps, restarts = self._steps.steps(regions.text, numbers, records), self._steps.restarts(resumed, records)
-        which = ~IS_STEP[numbers.key] & (records.of_number >= 0)
-        inner, record = numbers.only(which), records.of_number[which]
-        first = _first_places(record * len(NAMES) + _SERIES[inner.key])
+        series, record, value = _columns(numbers, records, self._elapsed.step_times(numbers, records, steps))
         heads = LineHeads(regions.text, records.start)
         self._parts.append(
             Points(
                 path=self._path,
                 names=NAMES,
-                series=_SERIES[inner.key][first],
-                record=record[first],
-                value=inner.value[first],
+                series=series,
+                record=record,
+                value=value,
                 step=steps,
                 line=regions.lines(records.start),
                 rank=heads.ranks(),
@@ -95,6 +95,25 @@ def points_in_text(text: str, path: str = "") -> Points:
     return reader.points()
 
 
+def _on_lines(data: bytes, hits: Hits) -> tuple[bytes, Hits]:
+    """The block with broken dicts and tables as a line a record, and the hits in it; none of a log longer than a paste."""
+    if len(data) > _PASTE:
+        return data, hits
+    mended = _BROKEN.sub(_mended, data)
+    mended = written_out(mended) if any(number == TABLE for number, _ in hits) else mended
+    return mended, metric_hits(mended) if mended != data else hits
+
+
+def _columns(numbers: Numbers, records: Records, averaged: Floats) -> tuple[Ints, Ints, Floats]:
+    """(series, record, value) of each point: of the numbers in records, and of the step times between two of them."""
+    which = ~IS_STEP[numbers.key] & (records.of_number >= 0)
+    inner, record = numbers.only(which), records.of_number[which]
+    first = _first_places(record * len(NAMES) + _SERIES[inner.key])
+    known = np.flatnonzero(~np.isnan(averaged))
+    series = np.concatenate((_SERIES[inner.key][first], np.full(len(known), NAMES.index(AVERAGED))))
+    return series, np.concatenate((record[first], known)), np.concatenate((inner.value[first], averaged[known]))
+
+
 def _blanked(found: "re.Match[bytes]") -> bytes:
     return b"\n" + b" " * (len(found[0]) - 1)
 
@@ -109,6 +128,7 @@ def _in_units(raw: bytes, numbers: Numbers) -> Numbers:
     text = np.frombuffer(raw + PADDING, np.uint8)
     key, value, stop = numbers.key, numbers.value, numbers.stop
     value = np.where(_SECONDS[key] & _behind(text, stop, b"ms"), value * 1e-3, value) * _UNIT[key]
+    value = np.where(_ELAPSED[key] & _behind(text, stop, b"m") & ~_behind(text, stop, b"ms"), value * 60, value)
     with np.errstate(divide="ignore"):
         value = np.where(_INVERSE[key], 1 / value, value)
     good = (_WITH_UNIT[key] | ~_is_letter(text[stop])) & (np.isfinite(value) | (text[stop] != ord("-")))

@@ -59,6 +59,54 @@ def test_lines_are_numbered_across_what_stands_between(read: Read) -> None:
     assert read(text).line.tolist() == [901, 2902]
 
 
+def test_lines_behind_tables_keep_their_numbers(read: Read) -> None:
+    table = FORMATS["model-card"]["sample"] + FORMATS["notebook-html"]["sample"]
+    lines = table.splitlines()
+    numbers = read(table).line.tolist()
+    assert [lines[n - 1] for n in (numbers[0], numbers[-1])] == [lines[4], "step 3, loss: 1.5"]
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        "| Model | Training Loss |\n|---|---|\n| a | 1.5 |\n",
+        "| Step | Training Loss |\n|---|---|\n| first | low |\n",
+        "| Step | Training Loss |\nwords\n| 10 | 1.5 |\n",
+        "| Step | Training Loss |\n| 10 | 1.5 | 2.5 |\n",
+        "<table><tr><th>Step</th><th>Training Loss</th></tr><tr><td>10</td><td>1.5</td></tr>\n",
+    ],
+    ids=["no counter", "no numbers", "ended", "other columns", "cut"],
+)
+def test_tables_of_other_things_are_none(table: str, read: Read) -> None:
+    assert records(read(table)) == []
+
+
+def test_the_time_since_the_start_is_shared_by_the_steps_between(read: Read) -> None:
+    text = "".join(
+        f"step:{step}/90 train_loss:3.5 train_time:{time}\n"
+        for step, time in (
+            (10, "2000ms"),
+            (20, "3000ms"),
+            (20, "3000ms"),
+            (40, "7.0s"),
+            (10, "9s"),
+            (20, "1s"),
+            (30, "2s"),
+        )
+    )
+    averaged = [(step, row["averaged_step_time"]) for step, row in records(read(text)) if "averaged_step_time" in row]
+    assert averaged == [(20.0, 0.1), (40.0, 0.2), (30.0, 0.1)]
+
+
+def test_the_time_since_the_start_goes_on_in_the_next_block() -> None:
+    reader = MetricReader("run.log")
+    for n, text in enumerate(
+        (b"step:10/90 train_loss:3.5 train_time:1.0m\n", b"step:20/90 train_loss:3.4 train_time:2.0m\n")
+    ):
+        reader.take(text, metric_hits(text), n + 1)
+    assert records(reader.points())[-1] == (20.0, {"loss": 3.4, "averaged_step_time": 6.0})
+
+
 def test_blocks_are_read_like_one_text() -> None:
     texts = [f"[step={n}/90,epoch=0]\n    train/CrossEntropyLoss={5 - n / 10}\n".encode() for n in range(40)]
     whole, parts = MetricReader("run.log"), MetricReader("run.log")
