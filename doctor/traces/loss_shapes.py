@@ -8,6 +8,8 @@ from doctor.traces.robust import longest_stretch
 from doctor.traces.view import Answer, Limits, Seen, Undecided, View, at, shown, too_short
 from doctor.traces.vocabularies import Vocabulary, nearest_vocabulary
 
+# A run whose loss never was below a level may have single points that were.
+LOWEST = 0.1
 NATS_PER_BIT = float(np.log(2))
 
 
@@ -117,6 +119,22 @@ def _uniform(view: View, vocabulary: Vocabulary, level: float) -> Seen:
         "last_step": at(view.steps[-1]),
     }
     return Seen(0, len(view.main) - 1, captures, confidence=Confidence.HIGH if vocabulary.certain else Confidence.LOW)
+
+
+def above_uniform(view: View, limits: Limits) -> Answer:
+    """A loss that stays above ``above`` times ln(vocabulary), where the vocabulary is certain, and does not fall: worse than a
+    guess. Not where the sum over the accumulated micro batches explains it."""
+    short = too_short(view, limits["points"]) or _too_early(view, limits["steps"])
+    if short:
+        return short
+    known, values = view.setup.vocabulary, _nats(view)
+    if known is None or not known.certain or len(values) < limits["points"] or falls(values, limits["slope"]):
+        return None
+    level, lowest = float(np.median(values[len(values) // 2 :])), float(np.quantile(values, LOWEST))
+    summed = view.setup.accumulation > 1 and level / view.setup.accumulation <= limits["above"] * known.uniform_loss
+    if lowest <= limits["above"] * known.uniform_loss or summed:
+        return None
+    return _uniform(view, known, level)
 
 
 def at_level(view: View, limits: Limits) -> Answer:

@@ -125,7 +125,20 @@ def divergence(view: View, limits: Limits) -> Answer:
         "value": shown(end),
         "last_step": at(steps[-1]),
     }
+    captures |= _rate(view, limits, float(steps[turn]))
     return Seen(int(np.searchsorted(view.steps, steps[turn])), len(view.main) - 1, captures)
+
+
+def _rate(view: View, limits: Limits, turn: float) -> dict[str, str]:
+    """What the learning rate has to do with it: it ``grew`` by that factor behind the turn, or it is ``high``, above the limit
+    for an adapter, for a pretrained model or for one from scratch."""
+    rate, setup = view.run.series.get("learning_rate"), view.setup
+    if rate is None or not len(rate) or not (rate.steps <= turn).any():
+        return {}
+    before, peak = float(rate.values[rate.steps <= turn].max()), float(rate.values.max())
+    highest = limits["adapter"] if setup.adapter else limits["pretrained"] if setup.pretrained else limits["scratch"]
+    what = "grew" if peak >= limits["grew"] * before else "high" if peak > highest else "usual"
+    return {"what": what, "learning_rate": shown(peak), "usual": shown(before if what == "grew" else highest)}
 
 
 def back_to_uniform(view: View, limits: Limits) -> Answer:
@@ -195,30 +208,49 @@ def overfit(view: View, limits: Limits) -> Answer:
     short = too_short(view, limits["points"])
     if short:
         return short
+    best = _worse_since(view, limits)
+    return None if best is None or not _train_change(view, best) < 0 else _since_best(view, best)
+
+
+def eval_divergence(view: View, limits: Limits) -> Answer:
+    """The same, while the training loss has risen as well, by ``train`` of itself: nothing is learned by heart here."""
+    short = too_short(view, limits["points"])
+    if short:
+        return short
+    best = _worse_since(view, limits)
+    return None if best is None or not _train_change(view, best) > limits["train"] else _since_best(view, best)
+
+
+def _worse_since(view: View, limits: Limits) -> int | None:
+    """The best evaluation, if the last ``row`` are worse by ``ratio`` and by ``rise``."""
     values = view.values
     if not np.isfinite(values).all():
         return None
     best = int(np.argmin(values))
     worse = (values > (1 + limits["ratio"]) * values[best]) & (values > values[best] + limits["rise"])
-    if len(values) - 1 - best < limits["row"] or not worse[-int(limits["row"]) :].all() or not _train_falls(view, best):
-        return None
+    return best if len(values) - 1 - best >= limits["row"] and worse[-int(limits["row"]) :].all() else None
+
+
+def _since_best(view: View, best: int) -> Seen:
+    before, value = view.values[best], view.values[-1]
     captures = {
         "first_step": at(view.steps[best]),
-        "before": shown(values[best]),
-        "value": shown(values[-1]),
-        "percent": f"{100 * (values[-1] / values[best] - 1):.0f}",
+        "before": shown(before),
+        "value": shown(value),
+        "percent": f"{100 * (value / before - 1):.0f}",
     }
-    return Seen(best, len(values) - 1, captures)
+    return Seen(best, len(view.main) - 1, captures)
 
 
-def _train_falls(view: View, best: int) -> bool:
-    """Whether the training loss at the end lies below that around the best evaluation."""
+def _train_change(view: View, best: int) -> float:
+    """By how much of itself the training loss has changed since the best evaluation; NaN where it isn't known."""
     loss = view.run.series.get("loss", view.run.series.get("eval_train_loss"))
     if loss is None or len(loss) < 2:
-        return False
+        return np.nan
     width = min(max(len(loss) // 10, 1), 10)
     here = min(max(int(np.searchsorted(loss.steps, view.steps[best], side="right")), 1), len(loss))
-    return float(np.median(loss.values[-width:])) < float(np.median(loss.values[max(here - width, 0) : here]))
+    early, late = np.median(loss.values[max(here - width, 0) : here]), np.median(loss.values[-width:])
+    return float(np.divide(late, early)) - 1
 
 
 def staircase(view: View, limits: Limits) -> Answer:

@@ -9,6 +9,8 @@ from doctor.traces.view import Answer, Limits, Seen, Undecided, View, at, shown,
 
 # A schedule that holds the rate on purpose.
 CONSTANT = ("constant", "constant_with_warmup", "none")
+# Schedules that only fall behind their warm-up.
+FALLING = ("linear", "cosine", "polynomial", "inverse_sqrt", "cosine_with_min_lr", "warmup_stable_decay")
 
 
 def exploding(view: View, limits: Limits) -> Answer:
@@ -73,7 +75,15 @@ def _zero_rate(view: View, limits: Limits) -> Answer:
     if not len(positive) and not _stands_still(view, limits):
         return Undecided("learning_rate: printed as zero throughout, while the loss moves; perhaps too few decimals")
     captures = {"first_step": at(view.steps[first]), "value": "0", "points": str(count), "what": "is zero"}
+    if last == len(view.main) - 1 and (parts := _parts(view.steps[first] / view.steps[-1], limits["part"])):
+        captures["factor"] = str(parts)
     return Seen(first, last, captures)
+
+
+def _parts(share: float, near: float) -> int | None:
+    """n, if a share is 1/n of the whole."""
+    parts = round(1 / share) if share > 0 else 0
+    return parts if parts > 1 and abs(share * parts - 1) <= near else None
 
 
 def _stands_still(view: View, limits: Limits) -> bool:
@@ -114,6 +124,32 @@ def _low_rate(view: View, limits: Limits) -> Answer:
         "what": f"never comes near the configured {shown(wanted)}",
     }
     return Seen(0, len(view.main) - 1, captures)
+
+
+def rate_restarts(view: View, limits: Limits) -> Answer:
+    """A learning rate that has fallen to less than 1/``ratio`` and rises again, by ``ratio`` and to ``share`` of its peak, under a
+    schedule that only falls behind its warm-up."""
+    short = too_short(view, limits["points"])
+    if short:
+        return short
+    if view.setup.scheduler.lower() not in FALLING:
+        return None
+    values, peak = view.values, float(view.values.max())
+    fallen = np.flatnonzero(values * limits["ratio"] <= np.maximum.accumulate(values))
+    if not len(fallen):
+        return None
+    behind = values[fallen[0] :]
+    up = (behind >= limits["ratio"] * np.minimum.accumulate(behind)) & (behind >= limits["share"] * peak) & (behind > 0)
+    if not up.any():
+        return None
+    first = int(fallen[0]) + int(np.argmax(up))
+    captures = {
+        "first_step": at(view.steps[first]),
+        "before": shown(float(values[fallen[0] : first + 1].min())),
+        "value": shown(values[first]),
+        "what": view.setup.scheduler,
+    }
+    return Seen(first, len(view.main) - 1, captures)
 
 
 def scale_floor(view: View, limits: Limits) -> Answer:
