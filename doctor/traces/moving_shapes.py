@@ -173,8 +173,8 @@ def back_to_uniform(view: View, limits: Limits) -> Answer:
 
 def jump_at_resume(view: View, limits: Limits) -> Answer:
     """The median of the ``points`` behind a resumption exceeds that of the points before it by ``ratio`` of it and by
-    ``noise`` times the noise; or the first point does, and the next ones, ``row`` in all, exceed it by the noise: a jump that
-    training makes up for within a few points."""
+    ``noise`` times the noise; or one of the first ``within`` points does, and with it ``row`` in a row exceed it by the noise: a
+    jump that training makes up for within a few points. It may come late, as the optimizer's state is what is missing."""
     answers = [_jump(view, limits, step) for step in view.run.restarts]
     seen = [answer for answer in answers if isinstance(answer, Seen)]
     undecided = [answer for answer in answers if isinstance(answer, Undecided)]
@@ -192,10 +192,18 @@ def _jump(view: View, limits: Limits, step: float) -> Answer:
     noise = noise_of(view.values[max(start - 50, 0) : start])
     least = limits["noise"] * noise
     lasting = now - level > max(limits["ratio"] * level, least)
-    first = after[: int(limits["row"])]
-    if not lasting and not (after[0] > (1 + limits["ratio"]) * level and (first - level > least).all()):
+    row = int(limits["row"])
+    places = range(min(int(limits["within"]), len(after) - row + 1))
+    jumps = [
+        n for n in places if after[n] > (1 + limits["ratio"]) * level and (after[n : n + row] - level > least).all()
+    ]
+    if not lasting and not jumps:
         return None
-    captures = {"first_step": at(step), "before": shown(level), "value": shown(now if lasting else float(after[0]))}
+    captures = {
+        "first_step": at(step),
+        "before": shown(level),
+        "value": shown(now if lasting else float(after[jumps[0]])),
+    }
     rate = view.run.series.get("learning_rate")
     if rate is not None and 0 < (here := int(np.searchsorted(rate.steps, step))) < len(rate):
         captures["learning_rate"] = f"{shown(rate.values[here - 1])} before, {shown(rate.values[here])} after"
