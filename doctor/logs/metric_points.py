@@ -29,7 +29,8 @@ _LOSS = has_series("loss", "eval_loss")
 # Numbers behind which a letter may stand: units, and "0/100" or "12:" behind steps.
 _WITH_UNIT = has_series("step_time", "memory", "throughput", STEP, STEP_IN_EPOCH, ELAPSED)
 
-# A dict that a narrow terminal, or a pretty printer, broke into lines; only logs as short as a paste are mended.
+# A dict that a narrow terminal, or a pretty printer, broke into lines. Only logs as short as a paste are mended: the hits of a
+# mended text are looked for anew, and a block among others holds lines that come again in the next one.
 _BROKEN = re.compile(rb"""\{['"][^{}\n]{0,4000}\n(?:[^{}\n]{0,4000}\n){0,40}?[^{}\n]{0,4000}\}""")
 _PASTE = 4 * 1024 * 1024
 # A line of a training sample that is printed, which may quote anything.
@@ -54,7 +55,8 @@ class MetricReader:
         ``hits`` are those of METRIC_PATTERNS, in the order of their ends, that belong to the block, not those that come again
         in the next one.
         """
-        data, hits = _on_lines(data, hits)
+        if first_line == 1 and len(data) < _PASTE:
+            data, hits = _on_lines(data, hits)
         if not hits:
             return
         ends = np.array([end for _, end in hits], np.int64)
@@ -96,9 +98,7 @@ def points_in_text(text: str, path: str = "") -> Points:
 
 
 def _on_lines(data: bytes, hits: Hits) -> tuple[bytes, Hits]:
-    """The block with broken dicts and tables as a line a record, and the hits in it; none of a log longer than a paste."""
-    if len(data) > _PASTE:
-        return data, hits
+    """A whole log with broken dicts and tables as a line a record, and the hits in it."""
     mended = _BROKEN.sub(_mended, data)
     mended = written_out(mended) if any(number == TABLE for number, _ in hits) else mended
     return mended, metric_hits(mended) if mended != data else hits

@@ -234,3 +234,18 @@ def test_the_scan_finds_what_the_plain_search_finds(name: str) -> None:
     data = FORMATS[name]["sample"].encode()
     places = {end for _, end in scanner.hits(data)}
     assert {end for _, end in metric_hits(data)} <= places | {end + 1 for end in places}
+
+
+def test_a_block_among_others_is_not_mended(tmp_path: Path) -> None:
+    """Its last lines come again in the next block, and must not be read twice."""
+    from doctor.catalog import load
+    from doctor.diagnose import diagnose_logs
+
+    broken = "{'loss': '%.4f', 'grad_norm':\n '0.5', 'epoch': '%.4f'}\n"
+    filler = "." * 300 + "\n"
+    lines = [HF % (5 / (1 + n / 900), n / 900) + (broken % (5.0, 0.0) if n == 0 else filler) for n in range(14_000)]
+    path = tmp_path / "run.log"
+    path.write_text("".join(lines))
+    report = diagnose_logs([str(path)], load())
+    (loss,) = (one for one in report.traces if one["name"] == "loss")
+    assert loss["points"] == 14_001
