@@ -153,24 +153,25 @@ def rate_restarts(view: View, limits: Limits) -> Answer:
 
 
 def scale_floor(view: View, limits: Limits) -> Answer:
-    """A loss scale that fell to ``floor`` or below in ``falls`` steps down without one up between, or steps skipped in more
-    than ``share`` of the iterations behind the first ``after`` steps."""
+    """A loss scale that fell to ``floor`` or below in ``falls`` halvings without a rise between, and is there at the end; or steps
+    skipped in more than ``share`` of the iterations behind the first ``after`` steps."""
     if view.main.name == "skipped":
         return _skipping(view, limits)
-    changes = np.diff(view.values)
-    changed = changes[changes != 0]
     low = np.flatnonzero(view.values <= limits["floor"])
-    if not len(low) or len(changed) < limits["falls"]:
+    if not len(low) or view.values[-1] > limits["floor"]:
         return None
-    falling = int(np.sum(np.cumprod(changes[: low[0]][changes[: low[0]] != 0][::-1] < 0)))
-    if falling < limits["falls"] or view.values[-1] > limits["floor"]:
+    first = int(low[0])
+    rises = np.flatnonzero(np.diff(view.values[: first + 1]) > 0)
+    top = float(view.values[int(rises[-1]) + 1 if len(rises) else 0])
+    halvings = np.log2(top / max(float(view.values[first:].min()), np.finfo(np.float64).tiny))
+    if not halvings >= limits["falls"]:
         return None
     captures = {
-        "first_step": at(view.steps[low[0]]),
+        "first_step": at(view.steps[first]),
         "before": shown(float(view.values.max())),
         "value": shown(float(view.values.min())),
     }
-    return Seen(int(low[0]), len(view.main) - 1, captures)
+    return Seen(first, len(view.main) - 1, captures)
 
 
 def _skipping(view: View, limits: Limits) -> Answer:

@@ -320,3 +320,21 @@ def test_statistics() -> None:
 def test_a_run_without_series_has_no_setup_to_speak_of() -> None:
     setup = setup_of(Run(0, "x", {}), {})
     assert (setup.starts, setup.warmup, setup.accumulation) == (False, 0.0, 1)
+
+
+@pytest.mark.parametrize(
+    ("scale", "found"),
+    [
+        ([65536.0] * 30 + [65536 / 32.0**n for n in range(1, 11)], True),
+        ([65536.0] * 30 + [65536 / 2.0**n for n in range(1, 21)], True),
+        ([65536 / 32.0**n for n in range(5)] + [1.0, 2.0, 4.0] * 8, False),
+        ([4.0] * 20 + [1.0] * 20, False),
+        ([64.0, 32.0] * 10 + [1.0] * 10, False),
+    ],
+    ids=["logged each fifth step", "logged each step", "grows again", "a low scale that holds", "few halvings"],
+)
+def test_a_loss_scale_collapses_by_halvings_however_often_it_is_logged(
+    scale: list[float], found: bool, rule: Mapping[str, Trace]
+) -> None:
+    answer = ask(rule["trace/loss-scale-collapse"], run_of({"loss_scale": scale}))
+    assert isinstance(answer, Seen) is found
