@@ -136,7 +136,7 @@ def _in_units(raw: bytes, numbers: Numbers) -> Numbers:
     # "Validation loss 6312:  0.149" tells the step behind the name.
     colon = np.flatnonzero(_LOSS[key] & (text[stop] == ord(":")))
     key = key.copy()
-    key[[row for row in colon if b"." not in raw[numbers.start[row] : stop[row]]]] = _ANY_STEP
+    key[[row for row in colon if raw[numbers.start[row] : stop[row]].isdigit()]] = _ANY_STEP
     return Numbers(key, numbers.start, stop, value).only(good)
 
 

@@ -20,7 +20,7 @@ METRIC_PATTERNS = (
     rf"[cC]ross[eE]ntropy(?:Loss)?['\"]?[ \t:=]+{_NUMBER}",
     r"iteration {1,16}\d",  # Megatron leaves the loss out where it is NaN
     r"\[(?:step|batch)=\d",
-    r"\bt[re]l:\d",
+    rf"\bt[re]l:{_NUMBER}",
     r"Attempted loss scale: [\d.]+, (?:but|reducing to) \d",
     TABLE_HEADER,
     r"[rR]esum(?:ing|ed) (?:training )?from|[cC]ontinuing training from|[lL]oaded checkpoint|[rR]estoring (?:states )?from",

@@ -61,7 +61,7 @@ SHAPES = {
     "rate-restarts": Shape(optimizer_shapes.rate_restarts, ("points", "ratio", "share")),
     "scale-floor": Shape(optimizer_shapes.scale_floor, ("floor", "falls", "share", "after", "points")),
     # speed_shapes
-    "slower": Shape(speed_shapes.slower, ("points", "ratio", "tau", "parts", "share")),
+    "slower": Shape(speed_shapes.slower, ("points", "ratio", "tau", "parts", "share", "much")),
     "stalled": Shape(speed_shapes.stalled, ("points", "ratio", "seconds", "gap_ratio", "gap_seconds")),
     "straggling": Shape(speed_shapes.straggling, ("points", "score")),
     "growing": Shape(speed_shapes.growing, ("points", "ratio", "tau")),

@@ -15,7 +15,8 @@ WARM = 3
 
 def slower(view: View, limits: Limits) -> Answer:
     """The last quarter of the step times is ``ratio`` times the first, and they rise with a Kendall tau of ``tau`` and in most
-    fifths of the run; not where the steps do more, as longer completions or an even throughput show."""
+    fifths of the run; not where the steps do more, as longer completions or an even throughput show. Below ``much`` times it is a
+    note: rows may just have become longer."""
     short = too_short(view, limits["points"])
     if short:
         return short
@@ -28,7 +29,8 @@ def slower(view: View, limits: Limits) -> Answer:
         return None
     first = WARM + int(np.argmax(times >= limits["ratio"] * early))
     captures = {"first_step": at(view.steps[first]), "factor": shown(late / early)}
-    return Seen(first, len(view.main) - 1, captures)
+    mild = late < limits["much"] * early
+    return Seen(first, len(view.main) - 1, captures, severity=Severity.NOTE if mild else None)
 
 
 def _in_stages(times: Floats, limits: Limits) -> bool:

@@ -68,7 +68,7 @@ def healthy(draw: Draw) -> tuple[str, Mapping[str, object]]:
         [
             {},
             {"before": others.trained(draw.choice((100, 400)))},
-            {"before": others.resumed(draw.randrange(100, 200), False)},
+            {"before": others.resumed(draw.randrange(100, 200), lost=False)},
             {"batch": others.longer_rows},
             {"rows": 30_000},
             {"model": lambda: Recurrent(drop=0.3)},
@@ -111,7 +111,7 @@ FAULTS: dict[str, Callable[[Draw, int], tuple[tuple[str, ...], Mapping[str, obje
     "plateau-ln-vocab": lambda draw, at: (ANY, {"batch": others.unrelated, "header": (others.VOCABULARY,)}),
     "resume-discontinuity": lambda draw, at: (
         ANY,
-        {"before": others.resumed(at, True), "model": draw.choice((Recurrent, gru))},
+        {"before": others.resumed(at, lost=True), "model": draw.choice((Recurrent, gru))},
     ),
     "slow-steps": lambda draw, at: (("mlx", "swift", "tune"), {"before": others.waits, "steps": 160, "every": 2}),
     "memory-growth": lambda draw, at: (("swift", "mlx"), {"loss": others.kept_loss, "shown_memory": others.resident}),

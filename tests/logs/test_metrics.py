@@ -1,6 +1,7 @@
 """Metric lines of every format that is known, and the damage that real logs do to them."""
 
 import math
+import re
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
@@ -172,6 +173,23 @@ def test_words_about_metrics_are_none(text: str, read: Read) -> None:
 @pytest.mark.parametrize("value", ["nan", "NaN", "NAN", "-nan", "tensor(nan, device='cuda:0')"])
 def test_nan_is_read_however_it_is_spelt(value: str, read: Read) -> None:
     assert records(read(f"step 3, loss: {value}\n")) == [(3.0, {"loss": None})]
+
+
+# Where a terminal has broken the lines, it has broken the numbers, too.
+WITH_LOSS = [
+    name for name, one in FORMATS.items() if any(row.get("loss") for row in one["records"]) and name != "wrapped"
+]
+
+
+@pytest.mark.parametrize("name", WITH_LOSS)
+def test_a_line_is_found_by_a_nan_as_well_as_by_a_number(name: str, read: Read) -> None:
+    """Behind the first NaN no other line may be near that the scan could find."""
+    losses = {row["loss"] for row in FORMATS[name]["records"] if row.get("loss")}
+    number = re.compile(r"(?<![\w.])\d[\d,]*\.\d+(?:E[-+]\d+)?")
+    text = number.sub(
+        lambda found: "nan" if float(found[0].replace(",", "")) in losses else found[0], FORMATS[name]["sample"]
+    )
+    assert any(row.get("loss", 0) is None for _, row in records(read(text)))
 
 
 @pytest.mark.parametrize(

@@ -215,6 +215,10 @@ def test_steps_that_get_longer_on_purpose_are_not_slower(rule: Mapping[str, Trac
     match, times = rule["trace/slow-steps"], [1 + 0.05 * n for n in range(40)]
     assert ask(match, run_of({"step_time": times, "throughput": [5000 - n for n in range(40)]})) is None
     assert isinstance(ask(match, run_of({"step_time": times, "throughput": [5000 / t for t in times]})), Seen)
+    mild, much = (ask(match, run_of({"step_time": [1 + slope * n for n in range(40)]})) for slope in (0.03, 0.1))
+    assert isinstance(mild, Seen)
+    assert isinstance(much, Seen)
+    assert (mild.severity, much.severity) == (Severity.NOTE, None)
     stages = noisy([1.0] * 14 + [1.4] * 14 + [1.9] * 15, 0.005)
     assert ask(match, run_of({"step_time": stages})) is None
 
