@@ -13,7 +13,8 @@ HEADER = "@header"  # the global step of all records behind it that tell none
 STEP_IN_EPOCH = "@step-in-epoch"  # starts again in each epoch; the steps of an epoch may follow behind a slash
 END = "@end"  # its record sums up the run, so it is no point of a series
 RATE = "@rate"  # steps per second over the run; times its END, the number of steps
-ROLES = (STEP, HEADER, STEP_IN_EPOCH, END, RATE)
+ELAPSED = "@elapsed"  # seconds since the start; between two records it tells the time of a step
+ROLES = (STEP, HEADER, STEP_IN_EPOCH, END, RATE, ELAPSED)
 
 # The settings (keys below config.) without which metrics can't be judged; logs and configurations are searched for them.
 SETTINGS = (
@@ -111,6 +112,7 @@ KEYS = (
         "step_time",
         r"elapsed time per iteration \(s\)|train_step_timing in s|timing_s/step|step_time|iter time|seconds",
     ),
+    Key(ELAPSED, r"train_time"),
     Key("step_time", r"time"),
     Key(
         "step_time",

@@ -11,12 +11,11 @@ import numpy as np
 import numpy.typing as npt
 from numpy.lib.stride_tricks import sliding_window_view
 
-from doctor.logs.number_columns import PADDING, Bytes, Flags, Numbers, numbers_at
+from doctor.logs.number_columns import EQUAL_DIGITS, PADDING, Bytes, Flags, Numbers, fingerprints, numbers_at
 from doctor.metric_keys import KEYS, Key
 from doctor.points import Ints
 
 WINDOW = 48
-WORD = 8
 
 # What may stand in front of a key: the line's start, a colour, punctuation, or a blank behind anything but a word.
 _LEFT = r"(?:\A|\x1b\[[\d;]{0,20}m ?|\n ?|[^\w /.-]|[^a-z_] )"
@@ -29,9 +28,6 @@ _KINDS[list(b"'\":=([ \t#")] = _BEFORE
 _KINDS[list(b"0123456789.+-")] = _NUMBER
 _KINDS[list(b"nNiI")] = _WORD
 _DIGITS = np.isin(np.arange(256), list(b"0123456789"))
-_EQUAL_DIGITS = np.where(_DIGITS, ord("0"), np.arange(256)).astype(np.uint8)
-# Odd numbers to mix the words of a window with: powers of the golden ratio's bits.
-_MIX = np.array([pow(0x9E3779B97F4A7C15, n, 2**64) for n in range(1, WINDOW // WORD + 1)], np.uint64)
 
 
 class KeyFinder:
@@ -52,8 +48,8 @@ class KeyFinder:
 
     def _keys_before(self, data: Bytes, starts: Ints) -> Ints:
         """The number of the key in front of each start, -1 where there is none."""
-        windows = sliding_window_view(_EQUAL_DIGITS[data], WINDOW)[starts - WINDOW]
-        mixed = (np.ascontiguousarray(windows).view(np.uint64) * _MIX).sum(axis=1, dtype=np.uint64)
+        windows = sliding_window_view(EQUAL_DIGITS[data], WINDOW)[starts - WINDOW]
+        mixed = fingerprints(windows)
         place = np.searchsorted(self._known, mixed)
         new = np.append(self._known, 0)[place] != mixed
         if new.any():

@@ -6,27 +6,31 @@ from dataclasses import replace
 import numpy as np
 
 from doctor.logs.keyed_numbers import KeyFinder, has_series
+from doctor.logs.metric_elapsed import AVERAGED, ElapsedReader
 from doctor.logs.metric_prefixes import LineHeads
-from doctor.logs.metric_records import IS_STEP, StepReader, find_records, steps_taken
+from doctor.logs.metric_records import IS_STEP, Records, StepReader, find_records, steps_taken
 from doctor.logs.metric_regions import cut_regions
-from doctor.logs.metrics import RESUME, Hits, metric_hits
+from doctor.logs.metric_tables import written_out
+from doctor.logs.metrics import RESUME, TABLE, Hits, metric_hits
 from doctor.logs.number_columns import PADDING, Bytes, Flags, Numbers
-from doctor.metric_keys import KEYS, ROLES, STEP, STEP_IN_EPOCH
-from doctor.points import Ints, PointColumns, Points
+from doctor.metric_keys import ELAPSED, KEYS, ROLES, STEP, STEP_IN_EPOCH
+from doctor.points import Floats, Ints, PointColumns, Points, Small
 
-NAMES = tuple(dict.fromkeys(key.series for key in KEYS if key.series not in ROLES))
+NAMES = (*dict.fromkeys(key.series for key in KEYS if key.series not in ROLES), AVERAGED)
 
 _SERIES = np.array([NAMES.index(key.series) if key.series in NAMES else -1 for key in KEYS], np.int32)
 _UNIT = np.array([key.unit for key in KEYS])
 _INVERSE = np.array([key.inverse for key in KEYS])
 _STEPS = has_series(STEP, STEP_IN_EPOCH)
 _ANY_STEP = int(np.flatnonzero(has_series(STEP))[-1])
-_SECONDS = has_series("step_time") & (_UNIT == 1) & ~_INVERSE
+_SECONDS = has_series("step_time", ELAPSED) & (_UNIT == 1) & ~_INVERSE
+_ELAPSED = has_series(ELAPSED)
 _LOSS = has_series("loss", "eval_loss")
 # Numbers behind which a letter may stand: units, and "0/100" or "12:" behind steps.
-_WITH_UNIT = has_series("step_time", "memory", "throughput", STEP, STEP_IN_EPOCH)
+_WITH_UNIT = has_series("step_time", "memory", "throughput", STEP, STEP_IN_EPOCH, ELAPSED)
 
-# A dict that a narrow terminal, or a pretty printer, broke into lines; only logs as short as a paste are mended.
+# A dict that a narrow terminal, or a pretty printer, broke into lines. Only logs as short as a paste are mended: the hits of a
+# mended text are looked for anew, and a block among others holds lines that come again in the next one.
 _BROKEN = re.compile(rb"""\{['"][^{}\n]{0,4000}\n(?:[^{}\n]{0,4000}\n){0,40}?[^{}\n]{0,4000}\}""")
 _PASTE = 4 * 1024 * 1024
 # A line of a training sample that is printed, which may quote anything.
@@ -42,6 +46,7 @@ class MetricReader:
         self._path = path
         self._keys = KeyFinder()
         self._steps = StepReader()
+        self._elapsed = ElapsedReader()
         self._points = PointColumns(path, NAMES)
 
     def take(self, data: bytes, hits: Hits, first_line: int) -> None:
@@ -50,9 +55,8 @@ class MetricReader:
         ``hits`` are those of METRIC_PATTERNS, in the order of their ends, that belong to the block, not those that come again
         in the next one.
         """
-        if len(data) <= _PASTE and _BROKEN.search(data):
-            data = _BROKEN.sub(_mended, data)
-            hits = metric_hits(data)
+        if first_line == 1 and len(data) < _PASTE:
+            data, hits = _on_lines(data, hits)
         if not hits:
             return
         ends = np.array([end for _, end in hits], np.int64)
@@ -62,17 +66,15 @@ class MetricReader:
         numbers = _in_units(regions.text, self._keys.numbers(regions.text))
         records = find_records(np.frombuffer(regions.text, np.uint8), numbers)
         steps, restarts = self._steps.steps(regions.text, numbers, records), self._steps.restarts(resumed, records)
-        which = ~IS_STEP[numbers.key] & (records.of_number >= 0)
-        inner, record = numbers.only(which), records.of_number[which]
-        first = _first_places(record * len(NAMES) + _SERIES[inner.key])
+        series, record, value = _columns(numbers, records, self._elapsed.step_times(numbers, records, steps))
         heads = LineHeads(regions.text, records.start)
         self._points.add(
             Points(
                 path=self._path,
                 names=NAMES,
-                series=_SERIES[inner.key][first],
-                record=record[first].astype(np.int32),
-                value=inner.value[first],
+                series=series,
+                record=record,
+                value=value,
                 step=steps,
                 line=regions.lines(records.start).astype(np.int32),
                 rank=heads.ranks(),
@@ -95,6 +97,24 @@ def points_in_text(text: str, path: str = "") -> Points:
     return reader.points()
 
 
+def _on_lines(data: bytes, hits: Hits) -> tuple[bytes, Hits]:
+    """A whole log with broken dicts and tables as a line a record, and the hits in it."""
+    mended = _BROKEN.sub(_mended, data)
+    mended = written_out(mended) if any(number == TABLE for number, _ in hits) else mended
+    return mended, metric_hits(mended) if mended != data else hits
+
+
+def _columns(numbers: Numbers, records: Records, averaged: Floats) -> tuple[Small, Small, Floats]:
+    """(series, record, value) of each point: of the numbers in records, and of the step times between two of them."""
+    which = ~IS_STEP[numbers.key] & (records.of_number >= 0)
+    inner, record = numbers.only(which), records.of_number[which]
+    first = _first_places(record * len(NAMES) + _SERIES[inner.key])
+    known = np.flatnonzero(~np.isnan(averaged))
+    series = np.concatenate((_SERIES[inner.key][first], np.full(len(known), NAMES.index(AVERAGED), np.int32)))
+    records_of = np.concatenate((record[first], known)).astype(np.int32)
+    return series, records_of, np.concatenate((inner.value[first], averaged[known]))
+
+
 def _blanked(found: "re.Match[bytes]") -> bytes:
     return b"\n" + b" " * (len(found[0]) - 1)
 
@@ -109,6 +129,7 @@ def _in_units(raw: bytes, numbers: Numbers) -> Numbers:
     text = np.frombuffer(raw + PADDING, np.uint8)
     key, value, stop = numbers.key, numbers.value, numbers.stop
     value = np.where(_SECONDS[key] & _behind(text, stop, b"ms"), value * 1e-3, value) * _UNIT[key]
+    value = np.where(_ELAPSED[key] & _behind(text, stop, b"m") & ~_behind(text, stop, b"ms"), value * 60, value)
     with np.errstate(divide="ignore"):
         value = np.where(_INVERSE[key], 1 / value, value)
     good = (_WITH_UNIT[key] | ~_is_letter(text[stop])) & (np.isfinite(value) | (text[stop] != ord("-")))
@@ -116,7 +137,7 @@ def _in_units(raw: bytes, numbers: Numbers) -> Numbers:
     # "Validation loss 6312:  0.149" tells the step behind the name.
     colon = np.flatnonzero(_LOSS[key] & (text[stop] == ord(":")))
     key = key.copy()
-    key[[row for row in colon if b"." not in raw[numbers.start[row] : stop[row]]]] = _ANY_STEP
+    key[[row for row in colon if raw[numbers.start[row] : stop[row]].isdigit()]] = _ANY_STEP
     return Numbers(key, numbers.start, stop, value).only(good)
 
 

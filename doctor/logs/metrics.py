@@ -6,6 +6,9 @@ What stands in those lines is read by ``metric_points.py``; it needs numpy, so i
 import re
 from collections.abc import Sequence
 
+# What finds the header of a table among all lines; ``metric_tables.py`` finds its rows.
+TABLE_HEADER = r"(?:[tT]rain(?:ing)?|[vV]alidation|[eE]val)[ _][lL]oss {0,40}(?:\||\t|</th>|\r|\n)"
+
 # (pattern number, end offset), as the scan reports them.
 Hits = Sequence[tuple[int, int]]
 
@@ -18,11 +21,13 @@ METRIC_PATTERNS = (
     rf"[cC]ross[eE]ntropy(?:Loss)?['\"]?[ \t:=]+{_NUMBER}",
     r"iteration {1,16}\d",  # Megatron leaves the loss out where it is NaN
     r"\[(?:step|batch)=\d",
-    r"\bt[re]l:\d",
+    rf"\bt[re]l:{_NUMBER}",
     r"Attempted loss scale: [\d.]+, (?:but|reducing to) \d",
+    TABLE_HEADER,
     r"[rR]esum(?:ing|ed) (?:training )?from|[cC]ontinuing training from|[lL]oaded checkpoint|[rR]estoring (?:states )?from",
 )
 RESUME = len(METRIC_PATTERNS) - 1
+TABLE = RESUME - 1
 
 _FOUND = re.compile("|".join(f"({pattern})" for pattern in METRIC_PATTERNS).encode())
 

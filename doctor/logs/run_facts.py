@@ -63,6 +63,12 @@ _STRATEGIES = {
 _DISTRIBUTED = r"Distributed environment: (?:DistributedType\.)?(?P<distributed>MULTI_\w+|FSDP)"
 _SETTING = r"""\b{keys}['"]?\s*[:=]\s*['"]?[\w/.-]"""
 _SETTING_LINE = r"""\W{{0,24}}(?P<key>{keys})['"]?\s*[:=]\s*['"]?(?P<value>[\w/.:@+-]+)['"]?\s*,?$"""
+# One of several pairs of a line that holds nothing else: `vocab_size: 400, parameters: 44192`.
+_PAIR = r"[\w .-]{1,40}[:=]\s{0,4}[\w/.:@+-]{1,200}"
+_PAIRS = re.compile(rf"\W{{0,24}}{_PAIR}(?:,\s{{1,4}}{_PAIR}){{1,40}},?\s*$")
+_SETTING_PAIR = r"""(?:^\W{{0,24}}|,\s+)(?P<key>{keys})\s*[:=]\s*(?P<value>[\w/.:@+-]+)(?=,|\s*$)"""
+# A line of metrics tells how a setting stands now, not what it was set to.
+_METRICS = re.compile(r"""\b(?:loss|grad_norm|reward)['"]?\s{0,4}[:=]\s{0,4}['"]?[-+]?[\dni.]""")
 _SETTING_INLINE = r"""['"](?P<key>{keys})['"]\s*:\s*['"]?(?P<value>[\w/.:@+-]+)['"]?(?=[,}}\s]|$)"""
 _WORLD = r"\b(?:[Ww]orld[_ ][Ss]ize|WORLD_SIZE|[Nn]um[_ ]processes)['\"]?\s*[:=]\s*['\"]?(?P<world>\d{1,6})\b"
 _DEVICE = (
@@ -105,6 +111,7 @@ class FactReader:
         self._keys = tuple(keys)
         self._by_leaf = {key.rsplit(".", 1)[-1]: key for key in reversed(self._keys)}
         self._line = re.compile(_SETTING_LINE.format(keys=_alternatives(self._keys)))
+        self._pair = re.compile(_SETTING_PAIR.format(keys=_alternatives(self._keys)))
         self._inline = re.compile(_SETTING_INLINE.format(keys=_alternatives(self._keys)))
         self._loose: dict[str, Fact] = {}
         self._resolved: dict[str, Fact] = {}
@@ -135,9 +142,16 @@ class FactReader:
             self._add(f"version.{package}", version, path, number)
         for key, value in _singles(line.text):
             self._add(key, value, path, number)
-        whole = self._line.match(line.text)
-        for setting in [whole] if whole else self._inline.finditer(line.text):
+        for setting in self._settings_of(line.text):
             self._setting(setting["key"], setting["value"], path, number)
+
+    def _settings_of(self, text: str) -> Iterable[re.Match[str]]:
+        """The settings that a line tells, be it one alone, pairs, or quoted ones anywhere."""
+        if whole := self._line.match(text):
+            return [whole]
+        if _METRICS.search(text):
+            return ()
+        return (self._pair if _PAIRS.match(text) else self._inline).finditer(text)
 
     def take_failure(self, path: str, number: int, following: Iterator[tuple[int, Line]]) -> None:
         """torchrun's block on the first failure that it saw on its node; over several nodes the earliest counts."""

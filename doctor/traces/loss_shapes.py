@@ -8,15 +8,23 @@ from doctor.traces.robust import longest_stretch
 from doctor.traces.view import Answer, Limits, Seen, Undecided, View, at, shown, too_short
 from doctor.traces.vocabularies import Vocabulary, nearest_vocabulary
 
+# A run whose loss never was below a level may have single points that were.
+LOWEST = 0.1
 NATS_PER_BIT = float(np.log(2))
 
 
 def nonfinite(view: View, limits: Limits) -> Answer:
-    """NaN or infinite in at least ``row`` points in a row, or in more than ``share`` of all points behind ``after`` steps."""
+    """NaN or infinite in at least ``row`` points in a row, or in more than ``share`` of all points behind ``after`` steps.
+
+    With points in a row that a run begins with, and that end within ``opening`` steps, a loss scale is only looked for.
+    """
     bad = ~np.isfinite(view.values)
-    first, last = longest_stretch(bad)
     late = bad & (view.steps - view.steps[0] >= limits["after"])
     often = late.sum() >= 3 and late.sum() > limits["share"] * len(bad)
+    good = np.flatnonzero(~bad)
+    if view.setup.starts and len(good) and view.steps[good[0]] - view.steps[0] <= limits["opening"]:
+        bad[: good[0]] = False
+    first, last = longest_stretch(bad)
     if last - first + 1 < limits["row"] and not often:
         return None
     first = int(np.argmax(bad)) if often or limits["row"] == 1 else first
@@ -119,6 +127,22 @@ def _uniform(view: View, vocabulary: Vocabulary, level: float) -> Seen:
     return Seen(0, len(view.main) - 1, captures, confidence=Confidence.HIGH if vocabulary.certain else Confidence.LOW)
 
 
+def above_uniform(view: View, limits: Limits) -> Answer:
+    """A loss that stays above ``above`` times ln(vocabulary), where the vocabulary is certain, and does not fall: worse than a
+    guess. Not where the sum over the accumulated micro batches explains it."""
+    short = too_short(view, limits["points"]) or _too_early(view, limits["steps"])
+    if short:
+        return short
+    known, values = view.setup.vocabulary, _nats(view)
+    if known is None or not known.certain or len(values) < limits["points"] or falls(values, limits["slope"]):
+        return None
+    level, lowest = float(np.median(values[len(values) // 2 :])), float(np.quantile(values, LOWEST))
+    summed = view.setup.accumulation > 1 and level / view.setup.accumulation <= limits["above"] * known.uniform_loss
+    if lowest <= limits["above"] * known.uniform_loss or summed:
+        return None
+    return _uniform(view, known, level)
+
+
 def at_level(view: View, limits: Limits) -> Answer:
     """A preference loss that stays within ``near`` of ``level`` while the reward margin stays below ``margin``."""
     short = too_short(view, limits["points"]) or _too_early(view, limits["steps"])
@@ -137,7 +161,7 @@ def at_level(view: View, limits: Limits) -> Answer:
 
 def flat(view: View, limits: Limits) -> Answer:
     """A loss above ``level`` whose second half lies within ``moved`` of its first tenth, without a significant slope, in a run
-    whose start is seen."""
+    whose start is seen and that can't have learned this data before."""
     short = too_short(view, limits["points"]) or _too_early(view, limits["steps"])
     if short:
         return short
@@ -149,6 +173,10 @@ def flat(view: View, limits: Limits) -> Answer:
     level, change = _level_and_change(values)
     if level < limits["level"] or abs(change) > limits["moved"] * level or falls(values, limits["slope"]):
         return None
+    if not _unlearned(view, level, limits):
+        return Undecided(
+            f"loss: flat at {shown(level)} from the start, as it is for a model that knows such data already"
+        )
     captures = {
         "value": shown(level),
         "before": shown(values[0]),
@@ -156,6 +184,16 @@ def flat(view: View, limits: Limits) -> Answer:
         "last_step": at(view.steps[-1]),
     }
     return Seen(0, len(view.main) - 1, captures)
+
+
+def _unlearned(view: View, level: float, limits: Limits) -> bool:
+    """Whether a flat loss is no plateau of training: above ``share`` of the uniform loss (above ``high`` where that isn't
+    known), or at a learning rate below ``rate`` (below ``adapter_rate`` for an adapter), which trains nothing."""
+    known, rate = view.setup.vocabulary, view.beside("learning_rate")
+    if level > (limits["share"] * known.uniform_loss if known else limits["high"]):
+        return True
+    least = limits["adapter_rate"] if view.setup.adapter else limits["rate"]
+    return bool(np.isfinite(rate).any() and np.nanmax(rate) < least)
 
 
 def slow_start(view: View, limits: Limits) -> Answer:

@@ -16,10 +16,12 @@ FEWEST, MOST = 3, 50
 
 def spike(view: View, limits: Limits) -> Answer:
     """A point that exceeds the median of the ``median`` points before it by ``ratio``, by ``rise`` and by ``noise`` times the
-    noise of the ``noise_points`` before it, while the next ``row`` points stay above a third of the jump.
+    noise of the ``noise_points`` before it, while the next ``row`` points stay above a third of the jump. Two points are enough
+    where both are ``sharp`` times the median and above all of those ``noise_points``.
 
     Not in the first ``after`` steps of a run whose start is seen, and not where training was resumed. It has recovered once the
-    loss is within ``recovered`` of the median again, at most ``within`` steps later.
+    loss is within ``recovered`` of the median again, at most ``within`` steps later; then it is a note, unless it reached
+    ``violent`` times the median.
     """
     short = too_short(view, limits["points"])
     if short:
@@ -30,11 +32,23 @@ def spike(view: View, limits: Limits) -> Answer:
     high = (view.values >= limits["ratio"] * base) & (jump >= limits["rise"]) & (jump >= limits["noise"] * noise)
     high &= view.settled(limits["after"]) & ~_resumed(view, int(limits["median"]))
     for first in np.flatnonzero(high).tolist():
-        following = view.values[first + 1 : first + 1 + int(limits["row"])]
-        lasting = len(following) == limits["row"] or view.values[first] >= 2 * base[first]
-        if lasting and (following > base[first] + jump[first] / 3).all():
-            return _spike(view, limits, first, float(base[first]), int(high.sum()))
+        level = float(base[first])
+        if _lasts(view.values, first, level, limits) or _sharp(view.values, first, level, limits):
+            return _spike(view, limits, first, level, int(high.sum()))
     return None
+
+
+def _lasts(values: Floats, first: int, base: float, limits: Limits) -> bool:
+    """Whether the points behind a jump stay up; at the end of the log a jump to twice the level may be all there is."""
+    following = values[first + 1 : first + 1 + int(limits["row"])]
+    enough = len(following) == limits["row"] or values[first] >= 2 * base
+    return bool(enough and (following > base + (values[first] - base) / 3).all())
+
+
+def _sharp(values: Floats, first: int, base: float, limits: Limits) -> bool:
+    """Whether two points in a row are far above the level and above all that came before; one alone is a bad batch."""
+    pair, before = values[first : first + 2], values[max(first - int(limits["noise_points"]), 0) : first]
+    return len(pair) == 2 and bool((pair >= limits["sharp"] * base).all() and (pair > before.max()).all())
 
 
 def _spike(view: View, limits: Limits, first: int, base: float, count: int) -> Seen:
@@ -55,7 +69,8 @@ def _spike(view: View, limits: Limits, first: int, base: float, count: int) -> S
     norm = view.run.series.get("grad_norm")
     if norm is not None and (lead := _lead(view, norm, first)):
         captures["lead"] = lead
-    return Seen(first, last, captures, severity=Severity.NOTE if len(back) else None)
+    harmless = len(back) > 0 and view.values[peak] < limits["violent"] * base
+    return Seen(first, last, captures, severity=Severity.NOTE if harmless else None)
 
 
 def _lead(view: View, norm: Series, first: int) -> str:
@@ -112,7 +127,20 @@ def divergence(view: View, limits: Limits) -> Answer:
         "value": shown(end),
         "last_step": at(steps[-1]),
     }
+    captures |= _rate(view, limits, float(steps[turn]))
     return Seen(int(np.searchsorted(view.steps, steps[turn])), len(view.main) - 1, captures)
+
+
+def _rate(view: View, limits: Limits, turn: float) -> dict[str, str]:
+    """What the learning rate has to do with it: it ``grew`` by that factor behind the turn, or it is ``high``, above the limit
+    for an adapter, for a pretrained model or for one from scratch."""
+    rate, setup = view.run.series.get("learning_rate"), view.setup
+    if rate is None or not len(rate) or not (rate.steps <= turn).any():
+        return {}
+    before, peak = float(rate.values[rate.steps <= turn].max()), float(rate.values.max())
+    highest = limits["adapter"] if setup.adapter else limits["pretrained"] if setup.pretrained else limits["scratch"]
+    what = "grew" if peak >= limits["grew"] * before else "high" if peak > highest else "usual"
+    return {"what": what, "learning_rate": shown(peak), "usual": shown(before if what == "grew" else highest)}
 
 
 def back_to_uniform(view: View, limits: Limits) -> Answer:
@@ -147,8 +175,8 @@ def back_to_uniform(view: View, limits: Limits) -> Answer:
 
 def jump_at_resume(view: View, limits: Limits) -> Answer:
     """The median of the ``points`` behind a resumption exceeds that of the points before it by ``ratio`` of it and by
-    ``noise`` times the noise; or the first point does, and the next ones, ``row`` in all, exceed it by the noise: a jump that
-    training makes up for within a few points."""
+    ``noise`` times the noise; or one of the first ``within`` points does, and with it ``row`` in a row exceed it by the noise: a
+    jump that training makes up for within a few points. It may come late, as the optimizer's state is what is missing."""
     answers = [_jump(view, limits, step) for step in view.run.restarts]
     seen = [answer for answer in answers if isinstance(answer, Seen)]
     undecided = [answer for answer in answers if isinstance(answer, Undecided)]
@@ -166,10 +194,18 @@ def _jump(view: View, limits: Limits, step: float) -> Answer:
     noise = noise_of(view.values[max(start - 50, 0) : start])
     least = limits["noise"] * noise
     lasting = now - level > max(limits["ratio"] * level, least)
-    first = after[: int(limits["row"])]
-    if not lasting and not (after[0] > (1 + limits["ratio"]) * level and (first - level > least).all()):
+    row = int(limits["row"])
+    places = range(min(int(limits["within"]), len(after) - row + 1))
+    jumps = [
+        n for n in places if after[n] > (1 + limits["ratio"]) * level and (after[n : n + row] - level > least).all()
+    ]
+    if not lasting and not jumps:
         return None
-    captures = {"first_step": at(step), "before": shown(level), "value": shown(now if lasting else float(after[0]))}
+    captures = {
+        "first_step": at(step),
+        "before": shown(level),
+        "value": shown(now if lasting else float(after[jumps[0]])),
+    }
     rate = view.run.series.get("learning_rate")
     if rate is not None and 0 < (here := int(np.searchsorted(rate.steps, step))) < len(rate):
         captures["learning_rate"] = f"{shown(rate.values[here - 1])} before, {shown(rate.values[here])} after"
@@ -182,30 +218,49 @@ def overfit(view: View, limits: Limits) -> Answer:
     short = too_short(view, limits["points"])
     if short:
         return short
+    best = _worse_since(view, limits)
+    return None if best is None or not _train_change(view, best) < 0 else _since_best(view, best)
+
+
+def eval_divergence(view: View, limits: Limits) -> Answer:
+    """The same, while the training loss has risen as well, by ``train`` of itself: nothing is learned by heart here."""
+    short = too_short(view, limits["points"])
+    if short:
+        return short
+    best = _worse_since(view, limits)
+    return None if best is None or not _train_change(view, best) > limits["train"] else _since_best(view, best)
+
+
+def _worse_since(view: View, limits: Limits) -> int | None:
+    """The best evaluation, if the last ``row`` are worse by ``ratio`` and by ``rise``."""
     values = view.values
     if not np.isfinite(values).all():
         return None
     best = int(np.argmin(values))
     worse = (values > (1 + limits["ratio"]) * values[best]) & (values > values[best] + limits["rise"])
-    if len(values) - 1 - best < limits["row"] or not worse[-int(limits["row"]) :].all() or not _train_falls(view, best):
-        return None
+    return best if len(values) - 1 - best >= limits["row"] and worse[-int(limits["row"]) :].all() else None
+
+
+def _since_best(view: View, best: int) -> Seen:
+    before, value = view.values[best], view.values[-1]
     captures = {
         "first_step": at(view.steps[best]),
-        "before": shown(values[best]),
-        "value": shown(values[-1]),
-        "percent": f"{100 * (values[-1] / values[best] - 1):.0f}",
+        "before": shown(before),
+        "value": shown(value),
+        "percent": f"{100 * (value / before - 1):.0f}",
     }
-    return Seen(best, len(values) - 1, captures)
+    return Seen(best, len(view.main) - 1, captures)
 
 
-def _train_falls(view: View, best: int) -> bool:
-    """Whether the training loss at the end lies below that around the best evaluation."""
+def _train_change(view: View, best: int) -> float:
+    """By how much of itself the training loss has changed since the best evaluation; NaN where it isn't known."""
     loss = view.run.series.get("loss", view.run.series.get("eval_train_loss"))
     if loss is None or len(loss) < 2:
-        return False
+        return np.nan
     width = min(max(len(loss) // 10, 1), 10)
     here = min(max(int(np.searchsorted(loss.steps, view.steps[best], side="right")), 1), len(loss))
-    return float(np.median(loss.values[-width:])) < float(np.median(loss.values[max(here - width, 0) : here]))
+    early, late = np.median(loss.values[max(here - width, 0) : here]), np.median(loss.values[-width:])
+    return float(np.divide(late, early)) - 1
 
 
 def staircase(view: View, limits: Limits) -> Answer:

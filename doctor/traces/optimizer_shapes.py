@@ -9,6 +9,8 @@ from doctor.traces.view import Answer, Limits, Seen, Undecided, View, at, shown,
 
 # A schedule that holds the rate on purpose.
 CONSTANT = ("constant", "constant_with_warmup", "none")
+# Schedules that only fall behind their warm-up.
+FALLING = ("linear", "cosine", "polynomial", "inverse_sqrt", "cosine_with_min_lr", "warmup_stable_decay")
 
 
 def exploding(view: View, limits: Limits) -> Answer:
@@ -73,7 +75,15 @@ def _zero_rate(view: View, limits: Limits) -> Answer:
     if not len(positive) and not _stands_still(view, limits):
         return Undecided("learning_rate: printed as zero throughout, while the loss moves; perhaps too few decimals")
     captures = {"first_step": at(view.steps[first]), "value": "0", "points": str(count), "what": "is zero"}
+    if last == len(view.main) - 1 and (parts := _parts(view.steps[first] / view.steps[-1], limits["part"])):
+        captures["factor"] = str(parts)
     return Seen(first, last, captures)
+
+
+def _parts(share: float, near: float) -> int | None:
+    """n, if a share is 1/n of the whole."""
+    parts = round(1 / share) if share > 0 else 0
+    return parts if parts > 1 and abs(share * parts - 1) <= near else None
 
 
 def _stands_still(view: View, limits: Limits) -> bool:
@@ -116,25 +126,52 @@ def _low_rate(view: View, limits: Limits) -> Answer:
     return Seen(0, len(view.main) - 1, captures)
 
 
+def rate_restarts(view: View, limits: Limits) -> Answer:
+    """A learning rate that has fallen to less than 1/``ratio`` and rises again, by ``ratio`` and to ``share`` of its peak, under a
+    schedule that only falls behind its warm-up."""
+    short = too_short(view, limits["points"])
+    if short:
+        return short
+    if view.setup.scheduler.lower() not in FALLING:
+        return None
+    values, peak = view.values, float(view.values.max())
+    fallen = np.flatnonzero(values * limits["ratio"] <= np.maximum.accumulate(values))
+    if not len(fallen):
+        return None
+    behind = values[fallen[0] :]
+    up = (behind >= limits["ratio"] * np.minimum.accumulate(behind)) & (behind >= limits["share"] * peak) & (behind > 0)
+    if not up.any():
+        return None
+    first = int(fallen[0]) + int(np.argmax(up))
+    captures = {
+        "first_step": at(view.steps[first]),
+        "before": shown(float(values[fallen[0] : first + 1].min())),
+        "value": shown(values[first]),
+        "what": view.setup.scheduler,
+    }
+    return Seen(first, len(view.main) - 1, captures)
+
+
 def scale_floor(view: View, limits: Limits) -> Answer:
-    """A loss scale that fell to ``floor`` or below in ``falls`` steps down without one up between, or steps skipped in more
-    than ``share`` of the iterations behind the first ``after`` steps."""
+    """A loss scale that fell to ``floor`` or below in ``falls`` halvings without a rise between, and is there at the end; or steps
+    skipped in more than ``share`` of the iterations behind the first ``after`` steps."""
     if view.main.name == "skipped":
         return _skipping(view, limits)
-    changes = np.diff(view.values)
-    changed = changes[changes != 0]
     low = np.flatnonzero(view.values <= limits["floor"])
-    if not len(low) or len(changed) < limits["falls"]:
+    if not len(low) or view.values[-1] > limits["floor"]:
         return None
-    falling = int(np.sum(np.cumprod(changes[: low[0]][changes[: low[0]] != 0][::-1] < 0)))
-    if falling < limits["falls"] or view.values[-1] > limits["floor"]:
+    first = int(low[0])
+    rises = np.flatnonzero(np.diff(view.values[: first + 1]) > 0)
+    top = float(view.values[int(rises[-1]) + 1 if len(rises) else 0])
+    halvings = np.log2(top / max(float(view.values[first:].min()), np.finfo(np.float64).tiny))
+    if not halvings >= limits["falls"]:
         return None
     captures = {
-        "first_step": at(view.steps[low[0]]),
+        "first_step": at(view.steps[first]),
         "before": shown(float(view.values.max())),
         "value": shown(float(view.values.min())),
     }
-    return Seen(int(low[0]), len(view.main) - 1, captures)
+    return Seen(first, len(view.main) - 1, captures)
 
 
 def _skipping(view: View, limits: Limits) -> Answer:

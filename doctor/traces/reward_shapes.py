@@ -4,7 +4,7 @@ import numpy as np
 
 from doctor.finding import Severity
 from doctor.points import Floats
-from doctor.traces.robust import longest_stretch, median_known
+from doctor.traces.robust import kendall_tau, longest_stretch, median_known
 from doctor.traces.view import Answer, Limits, Seen, View, at, shown, too_short
 
 # Lengths collapse within a few steps, so few points show what they were.
@@ -12,13 +12,69 @@ FIRST_POINTS = 3
 
 
 def above(view: View, limits: Limits) -> Answer:
-    """A mean of more than ``level`` over ``points`` neighbouring points."""
+    """A mean and a median of more than ``level`` over ``points`` neighbouring points."""
     return _beyond(view, limits, view.values, limits["level"])
 
 
 def below(view: View, limits: Limits) -> Answer:
-    """A mean of less than ``level`` over ``points`` neighbouring points."""
+    """A mean and a median of less than ``level`` over ``points`` neighbouring points."""
     return _beyond(view, limits, -view.values, -limits["level"])
+
+
+def far_from_one(view: View, limits: Limits) -> Answer:
+    """A ratio above ``high`` or below ``low``, in the mean and the median over ``points`` neighbouring points."""
+    found = _beyond(view, limits, view.values, limits["high"])
+    return found if isinstance(found, Seen) else _beyond(view, limits, -view.values, -limits["low"])
+
+
+def never_above(view: View, limits: Limits) -> Answer:
+    """At least ``points`` points, of which no ``width`` neighbours have a mean above ``level``."""
+    short = too_short(view, limits["points"])
+    if short:
+        return short
+    width = int(limits["width"])
+    means = np.convolve(view.values, np.full(width, 1 / width), mode="valid")
+    if not (means <= limits["level"]).all():
+        return None
+    captures = {"value": shown(float(np.median(view.values))), "points": str(len(view.main))}
+    return Seen(0, len(view.main) - 1, captures)
+
+
+def doubling(view: View, limits: Limits) -> Answer:
+    """The median of ``width`` points at least doubles ``times`` times in a row, from no less than ``from`` on: what starts at
+    zero multiplies at first."""
+    width, times = int(limits["width"]), int(limits["times"])
+    short = too_short(view, width * (times + 1))
+    if short:
+        return short
+    skip = len(view.main) % width
+    medians = np.median(view.values[skip:].reshape(-1, width), axis=1)
+    first, last = longest_stretch((medians[1:] >= 2 * medians[:-1]) & (medians[:-1] >= limits["from"]))
+    if last - first + 1 < times:
+        return None
+    captures = {
+        "first_step": at(view.steps[skip + first * width]),
+        "before": shown(medians[first]),
+        "value": shown(medians[last + 1]),
+        "points": str(last - first + 1),
+    }
+    return Seen(skip + first * width, skip + (last + 2) * width - 1, captures)
+
+
+def rising(view: View, limits: Limits) -> Answer:
+    """From below ``level`` to above it and to ``ratio`` times the start, with a Kendall tau of ``tau``, while the reward has not
+    risen."""
+    short = too_short(view, limits["points"])
+    if short:
+        return short
+    width = max(len(view.main) // 5, FIRST_POINTS)
+    early, late = float(np.median(view.values[:width])), float(np.median(view.values[-width:]))
+    grown = early < limits["level"] < late and late >= limits["ratio"] * early
+    if not grown or kendall_tau(view.values) < limits["tau"] or _reward_rose(view, limits["reward"]):
+        return None
+    first = int(np.argmax(view.values > limits["level"]))
+    captures = {"first_step": at(view.steps[first]), "before": shown(early), "value": shown(late)}
+    return Seen(first, len(view.main) - 1, captures)
 
 
 def collapsed(view: View, limits: Limits) -> Answer:
@@ -43,10 +99,9 @@ def _beyond(view: View, limits: Limits, values: Floats, level: float) -> Answer:
         return short
     width = int(limits["points"])
     means = np.convolve(values, np.full(width, 1 / width), mode="valid")
-    found = np.flatnonzero(means > level)
-    if not len(found):
+    first = next((n for n in np.flatnonzero(means > level).tolist() if np.median(values[n : n + width]) > level), None)
+    if first is None:
         return None
-    first = int(found[0])
     value = float(np.mean(view.values[first : first + width]))
     captures = {"first_step": at(view.steps[first]), "value": shown(value), "points": str(width)}
     return Seen(first, first + width - 1, captures)

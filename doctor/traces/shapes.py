@@ -5,25 +5,46 @@ from doctor.traces.view import Shape
 
 SHAPES = {
     # loss_shapes
-    "nonfinite": Shape(loss_shapes.nonfinite, ("row", "share", "after")),
-    "nonfinite-beside-finite": Shape(loss_shapes.nonfinite_beside_finite, ("row", "share", "after")),
+    "nonfinite": Shape(loss_shapes.nonfinite, ("row", "share", "after", "opening")),
+    "nonfinite-beside-finite": Shape(loss_shapes.nonfinite_beside_finite, ("row", "share", "after", "opening")),
     "masked-nan": Shape(loss_shapes.masked_nan, ("row",)),
     "zero": Shape(loss_shapes.zero, ("below", "row", "from", "grad_norm")),
     "at-uniform": Shape(loss_shapes.at_uniform, ("points", "steps", "near", "moved")),
+    "above-uniform": Shape(loss_shapes.above_uniform, ("points", "steps", "above", "slope")),
     "at-level": Shape(loss_shapes.at_level, ("points", "steps", "level", "near", "margin")),
-    "flat": Shape(loss_shapes.flat, ("points", "steps", "level", "moved", "slope")),
+    "flat": Shape(
+        loss_shapes.flat,
+        ("points", "steps", "level", "moved", "slope", "share", "high", "rate", "adapter_rate"),
+    ),
     "slow-start": Shape(loss_shapes.slow_start, ("points", "steps", "from", "share", "slope")),
     "high-start": Shape(loss_shapes.high_start, ("level", "settle", "points", "share")),
     "too-good": Shape(loss_shapes.too_good, ("points", "from", "below", "share")),
     # moving_shapes
     "spike": Shape(
         moving_shapes.spike,
-        ("points", "median", "ratio", "rise", "noise", "noise_points", "row", "after", "recovered", "within"),
+        (
+            "points",
+            "median",
+            "ratio",
+            "rise",
+            "noise",
+            "noise_points",
+            "row",
+            "sharp",
+            "after",
+            "recovered",
+            "within",
+            "violent",
+        ),
     ),
-    "divergence": Shape(moving_shapes.divergence, ("points", "ratio", "rise", "noise", "after")),
+    "divergence": Shape(
+        moving_shapes.divergence,
+        ("points", "ratio", "rise", "noise", "after", "grew", "adapter", "pretrained", "scratch"),
+    ),
     "back-to-uniform": Shape(moving_shapes.back_to_uniform, ("points", "low", "high", "most", "near")),
-    "jump-at-resume": Shape(moving_shapes.jump_at_resume, ("points", "least", "ratio", "noise", "row")),
+    "jump-at-resume": Shape(moving_shapes.jump_at_resume, ("points", "least", "ratio", "noise", "row", "within")),
     "overfit": Shape(moving_shapes.overfit, ("points", "ratio", "rise", "row")),
+    "eval-divergence": Shape(moving_shapes.eval_divergence, ("points", "ratio", "rise", "row", "train")),
     "staircase": Shape(moving_shapes.staircase, ("points", "borders", "drop", "inside")),
     "scaled-by-accumulation": Shape(
         moving_shapes.scaled_by_accumulation,
@@ -35,16 +56,22 @@ SHAPES = {
     ),
     "vanishing": Shape(optimizer_shapes.vanishing, ("below", "row", "loss")),
     "rate-stuck": Shape(
-        optimizer_shapes.rate_stuck, ("points", "row", "share", "resolution", "still", "same", "peak", "steps")
+        optimizer_shapes.rate_stuck, ("points", "row", "share", "resolution", "still", "same", "peak", "steps", "part")
     ),
+    "rate-restarts": Shape(optimizer_shapes.rate_restarts, ("points", "ratio", "share")),
     "scale-floor": Shape(optimizer_shapes.scale_floor, ("floor", "falls", "share", "after", "points")),
     # speed_shapes
-    "slower": Shape(speed_shapes.slower, ("points", "ratio", "tau")),
+    "slower": Shape(speed_shapes.slower, ("points", "ratio", "tau", "parts", "share", "much")),
     "stalled": Shape(speed_shapes.stalled, ("points", "ratio", "seconds", "gap_ratio", "gap_seconds")),
     "straggling": Shape(speed_shapes.straggling, ("points", "score")),
     "growing": Shape(speed_shapes.growing, ("points", "ratio", "tau")),
     # reward_shapes
     "above": Shape(reward_shapes.above, ("level", "points")),
+    "below": Shape(reward_shapes.below, ("level", "points")),
+    "far-from-one": Shape(reward_shapes.far_from_one, ("high", "low", "points")),
+    "never-above": Shape(reward_shapes.never_above, ("level", "points", "width")),
+    "doubling": Shape(reward_shapes.doubling, ("width", "times", "from")),
+    "rising": Shape(reward_shapes.rising, ("points", "level", "ratio", "tau", "reward")),
     "collapsed": Shape(reward_shapes.collapsed, ("level", "points", "reward")),
     "drifted": Shape(reward_shapes.drifted, ("difference", "ratio", "points")),
     "no-spread": Shape(reward_shapes.no_spread, ("level", "points", "row", "grad_norm")),

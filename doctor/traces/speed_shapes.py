@@ -1,5 +1,7 @@
 """Shapes of step times and memory: slower and slower, one long step, one slow rank, growth."""
 
+from math import sqrt
+
 import numpy as np
 
 from doctor.finding import Severity
@@ -12,32 +14,54 @@ WARM = 3
 
 
 def slower(view: View, limits: Limits) -> Answer:
-    """The last quarter of the step times is ``ratio`` times the first, and they rise with a Kendall tau of ``tau``; not where
-    completions get longer as well."""
+    """The last quarter of the step times is ``ratio`` times the first, and they rise with a Kendall tau of ``tau`` and in most
+    fifths of the run; not where the steps do more, as longer completions or an even throughput show. Below ``much`` times it is a
+    note: rows may just have become longer."""
     short = too_short(view, limits["points"])
     if short:
         return short
     times = (1 / view.values if view.main.name == "throughput" else view.values)[WARM:]
     quarter = max(len(times) // 4, 1)
     early, late = float(np.median(times[:quarter])), float(np.median(times[-quarter:]))
-    if (
-        not late >= limits["ratio"] * early
-        or kendall_tau(times) < limits["tau"]
-        or _longer_completions(view, limits["ratio"])
-    ):
+    if not late >= limits["ratio"] * early or kendall_tau(times) < limits["tau"] or _in_stages(times, limits):
+        return None
+    if _grows(view, "completion_length", limits["ratio"]) or _keeps_up(view, limits["ratio"]):
         return None
     first = WARM + int(np.argmax(times >= limits["ratio"] * early))
     captures = {"first_step": at(view.steps[first]), "factor": shown(late / early)}
-    return Seen(first, len(view.main) - 1, captures)
+    mild = late < limits["much"] * early
+    return Seen(first, len(view.main) - 1, captures, severity=Severity.NOTE if mild else None)
 
 
-def _longer_completions(view: View, ratio: float) -> bool:
-    length = view.run.series.get("completion_length")
-    if length is None or len(length) < 8:
-        return False
-    quarter = len(length) // 4
-    early, late = float(np.median(length.values[:quarter])), float(np.median(length.values[-quarter:]))
-    return late >= float(np.sqrt(ratio)) * early
+def _in_stages(times: Floats, limits: Limits) -> bool:
+    """Whether fewer than ``parts`` fifths of the run rise by ``share`` of an even rise: a schedule of batches or lengths."""
+    rises = [np.log(_end(part) / _end(part[::-1])) for part in np.array_split(times, 5)]
+    even = np.log(_end(times) / _end(times[::-1])) / 5
+    return sum(bool(rise >= limits["share"] * even) for rise in rises) < limits["parts"]
+
+
+def _end(values: Floats) -> float:
+    """The median of the last third."""
+    return float(np.median(values[-max(len(values) // 3, 1) :]))
+
+
+def _grows(view: View, name: str, ratio: float) -> bool:
+    """Whether another series grows by so much that it explains this ratio."""
+    return _change(view, name) >= sqrt(ratio)
+
+
+def _keeps_up(view: View, ratio: float) -> bool:
+    """Whether the steps take longer while as many tokens a second are trained."""
+    return view.main.name != "throughput" and _change(view, "throughput") > 1 / sqrt(ratio)
+
+
+def _change(view: View, name: str) -> float:
+    """The last quarter of a series, divided by the first; NaN if there are too few points."""
+    series = view.run.series.get(name)
+    if series is None or len(series) < 8:
+        return np.nan
+    quarter = len(series) // 4
+    return float(np.divide(np.median(series.values[-quarter:]), np.median(series.values[:quarter])))
 
 
 def stalled(view: View, limits: Limits) -> Answer:

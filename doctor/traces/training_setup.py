@@ -38,6 +38,7 @@ class TrainingSetup:
     warmup: float
     starts: bool
     pretrained: bool
+    adapter: bool
     scheduler: str
     learning_rate: float | None
     device_memory: float | None
@@ -53,6 +54,7 @@ def setup_of(run: Run, facts: Facts) -> TrainingSetup:
         warmup=_warmup(run, facts),
         starts=_starts(run),
         pretrained=_set(facts, "model.name") or _set(facts, "config.adapter"),
+        adapter=_set(facts, "config.adapter"),
         scheduler=str(_value(facts, "lr_scheduler_type") or _value(facts, "lr_scheduler") or ""),
         learning_rate=number(facts, "learning_rate"),
         device_memory=_device_memory(facts),

@@ -27,7 +27,7 @@ FORMATS: dict[str, Callable[[int], str]] = {
         f"'{1e-5 * (n % 997) / 997:.4g}', 'epoch': '{n / 1000:.4g}'}}"
     ),
     "torchtitan": lambda n: (
-        f"[rank0]:[titan] 2025-01-02 03:04:{n % 60:02d},678 - root - INFO - step: {n}  loss:  {5 / (1 + n * 1e-3):.4f}  "
+        f"[rank0]:[titan] 2025-01-02 {n // 3600 % 24:02d}:{n // 60 % 60:02d}:{n % 60:02d},{n * 37 % 1000:03d} - root - INFO - step: {n}  loss:  {5 / (1 + n * 1e-3):.4f}  "
         f"grad_norm:  0.74  memory:  9.1GiB(61.2%)  tps: 7,120  tflops: 0.51  mfu: 0.16%"
     ),
     "nanoGPT": lambda n: f"iter {n}: loss {5 / (1 + n * 1e-3):.4f}, time 51.33ms, mfu 7.10%",

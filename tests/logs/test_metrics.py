@@ -1,6 +1,7 @@
 """Metric lines of every format that is known, and the damage that real logs do to them."""
 
 import math
+import re
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
@@ -57,6 +58,54 @@ def test_every_format_is_read(name: str, read: Read) -> None:
 def test_lines_are_numbered_across_what_stands_between(read: Read) -> None:
     text = "start\n" * 900 + HF % (2.5, 0.1) + "between\n" * 2000 + HF % (2.4, 0.2)
     assert read(text).line.tolist() == [901, 2902]
+
+
+def test_lines_behind_tables_keep_their_numbers(read: Read) -> None:
+    table = FORMATS["model-card"]["sample"] + FORMATS["notebook-html"]["sample"]
+    lines = table.splitlines()
+    numbers = read(table).line.tolist()
+    assert [lines[n - 1] for n in (numbers[0], numbers[-1])] == [lines[4], "step 3, loss: 1.5"]
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        "| Model | Training Loss |\n|---|---|\n| a | 1.5 |\n",
+        "| Step | Training Loss |\n|---|---|\n| first | low |\n",
+        "| Step | Training Loss |\nwords\n| 10 | 1.5 |\n",
+        "| Step | Training Loss |\n| 10 | 1.5 | 2.5 |\n",
+        "<table><tr><th>Step</th><th>Training Loss</th></tr><tr><td>10</td><td>1.5</td></tr>\n",
+    ],
+    ids=["no counter", "no numbers", "ended", "other columns", "cut"],
+)
+def test_tables_of_other_things_are_none(table: str, read: Read) -> None:
+    assert records(read(table)) == []
+
+
+def test_the_time_since_the_start_is_shared_by_the_steps_between(read: Read) -> None:
+    text = "".join(
+        f"step:{step}/90 train_loss:3.5 train_time:{time}\n"
+        for step, time in (
+            (10, "2000ms"),
+            (20, "3000ms"),
+            (20, "3000ms"),
+            (40, "7.0s"),
+            (10, "9s"),
+            (20, "1s"),
+            (30, "2s"),
+        )
+    )
+    averaged = [(step, row["averaged_step_time"]) for step, row in records(read(text)) if "averaged_step_time" in row]
+    assert averaged == [(20.0, 0.1), (40.0, 0.2), (30.0, 0.1)]
+
+
+def test_the_time_since_the_start_goes_on_in_the_next_block() -> None:
+    reader = MetricReader("run.log")
+    for n, text in enumerate(
+        (b"step:10/90 train_loss:3.5 train_time:1.0m\n", b"step:20/90 train_loss:3.4 train_time:2.0m\n")
+    ):
+        reader.take(text, metric_hits(text), n + 1)
+    assert records(reader.points())[-1] == (20.0, {"loss": 3.4, "averaged_step_time": 6.0})
 
 
 def test_blocks_are_read_like_one_text() -> None:
@@ -126,6 +175,23 @@ def test_nan_is_read_however_it_is_spelt(value: str, read: Read) -> None:
     assert records(read(f"step 3, loss: {value}\n")) == [(3.0, {"loss": None})]
 
 
+# Where a terminal has broken the lines, it has broken the numbers, too.
+WITH_LOSS = [
+    name for name, one in FORMATS.items() if any(row.get("loss") for row in one["records"]) and name != "wrapped"
+]
+
+
+@pytest.mark.parametrize("name", WITH_LOSS)
+def test_a_line_is_found_by_a_nan_as_well_as_by_a_number(name: str, read: Read) -> None:
+    """Behind the first NaN no other line may be near that the scan could find."""
+    losses = {row["loss"] for row in FORMATS[name]["records"] if row.get("loss")}
+    number = re.compile(r"(?<![\w.])\d[\d,]*\.\d+(?:E[-+]\d+)?")
+    text = number.sub(
+        lambda found: "nan" if float(found[0].replace(",", "")) in losses else found[0], FORMATS[name]["sample"]
+    )
+    assert any(row.get("loss", 0) is None for _, row in records(read(text)))
+
+
 @pytest.mark.parametrize(
     ("text", "value"),
     [
@@ -186,3 +252,18 @@ def test_the_scan_finds_what_the_plain_search_finds(name: str) -> None:
     data = FORMATS[name]["sample"].encode()
     places = {end for _, end in scanner.hits(data)}
     assert {end for _, end in metric_hits(data)} <= places | {end + 1 for end in places}
+
+
+def test_a_block_among_others_is_not_mended(tmp_path: Path) -> None:
+    """Its last lines come again in the next block, and must not be read twice."""
+    from doctor.catalog import load
+    from doctor.diagnose import diagnose_logs
+
+    broken = "{'loss': '%.4f', 'grad_norm':\n '0.5', 'epoch': '%.4f'}\n"
+    filler = "." * 300 + "\n"
+    lines = [HF % (5 / (1 + n / 900), n / 900) + (broken % (5.0, 0.0) if n == 0 else filler) for n in range(14_000)]
+    path = tmp_path / "run.log"
+    path.write_text("".join(lines))
+    report = diagnose_logs([str(path)], load())
+    (loss,) = (one for one in report.traces if one["name"] == "loss")
+    assert loss["points"] == 14_001

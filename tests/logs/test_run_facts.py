@@ -419,3 +419,18 @@ def test_odd_configurations_do_no_harm(body: str) -> None:
 )
 def test_no_lines_make_it_raise(lines: list[str]) -> None:
     facts_of("\n".join(["config:", *lines, "world_size: " + "9" * 5000]))
+
+
+@pytest.mark.parametrize(
+    ("line", "settings"),
+    [
+        ("vocab_size: 400, parameters: 44192", {"config.vocab_size": 400}),
+        ("parameters: 44192, vocab_size: 400, context = 64,", {"config.vocab_size": 400}),
+        ("model has vocab_size: 400 and more, parameters: 44192 of them", {}),
+        ("step: 3, loss: 2.5, learning_rate: 0.0001", {}),
+        ("{'loss': '2.5', 'grad_norm': '0.5', 'learning_rate': '1e-09', 'epoch': '0.1'}", {}),
+        ("{'learning_rate': 1e-05, 'vocab_size': 400}", {"config.learning_rate": "1e-05", "config.vocab_size": 400}),
+    ],
+)
+def test_pairs_are_settings_and_metrics_are_not(line: str, settings: Mapping[str, Value]) -> None:
+    assert facts_of(line, "vocab_size", "learning_rate") == settings

@@ -31,14 +31,8 @@ def failing(*keys: str) -> list[Path]:
     ]
 
 
-# What a perfect reader sees in a log and doctor does not.
-KNOWN_MISSES = {"trace-spike": "its spike is smaller than what healthy runs show too"}
-
-
 @pytest.mark.parametrize("path", failing(), ids=lambda path: path.stem)
-def test_the_verdict(path: Path, bundled: Catalog, request: pytest.FixtureRequest) -> None:
-    if path.stem in KNOWN_MISSES:
-        request.applymarker(pytest.mark.xfail(reason=KNOWN_MISSES[path.stem], strict=True))
+def test_the_verdict(path: Path, bundled: Catalog) -> None:
     expected = EXPECTED[path.stem]
     verdict = diagnose_logs([str(path)], bundled).verdict
     assert (verdict.root or verdict.state.value) == (expected.get("root") or expected["state"])

@@ -63,6 +63,33 @@ def test_a_spike_that_recovers_is_a_note_and_one_that_lingers_is_not(rule: Mappi
     assert (lingering.severity, lingering.captures["recovered"]) == (None, "not back by the end of the log")
 
 
+@pytest.mark.parametrize(
+    ("peaks", "found"),
+    [((9.2, 9.5), True), ((9.2,), False), ((9.2, 8.9), False), ((30.5, 3.0), False)],
+    ids=["two sharp points", "one bad batch", "only one of them sharp", "one alone, however sharp"],
+)
+def test_two_points_are_a_spike_where_both_are_sharp(
+    peaks: tuple[float, ...], found: bool, rule: Mapping[str, Trace]
+) -> None:
+    values = noisy(fall(5.0, 3.0, 80))
+    values[50 : 50 + len(peaks)] = peaks
+    assert isinstance(ask(rule["trace/loss-spike"], run_of({"loss": values})), Seen) is found
+
+
+def test_sharp_points_are_no_spike_where_such_points_came_before(rule: Mapping[str, Trace]) -> None:
+    values = noisy(fall(5.0, 3.0, 80))
+    values[30], values[50:52] = 20.0, [9.6, 9.8]
+    assert ask(rule["trace/loss-spike"], run_of({"loss": values})) is None
+
+
+def test_a_violent_spike_is_a_warning_though_it_recovers(rule: Mapping[str, Trace]) -> None:
+    values = noisy(fall(5.0, 0.5, 80))
+    values[50:52] = [7.2, 7.5]
+    answer = ask(rule["trace/loss-spike"], run_of({"loss": values}))
+    assert isinstance(answer, Seen)
+    assert (answer.severity, answer.captures["recovered"]) == (None, "back at step 530")
+
+
 def test_a_gradient_norm_that_rose_first_is_told(rule: Mapping[str, Trace]) -> None:
     loss, norm = noisy(fall(5.0, 3.0, 80)), [0.5] * 80
     loss[50:54] = [value + 1.5 for value in loss[50:54]]
@@ -159,6 +186,11 @@ def test_a_resumption_that_lost_something(losses: list[float], found: bool, rule
     assert isinstance(answer, Seen) is found
 
 
+def test_a_jump_may_come_some_points_behind_the_resumption(rule: Mapping[str, Trace]) -> None:
+    for losses, found in (([2.5, 3.4, 3.2], True), ([2.5, 3.4, 2.4], False), ([2.4, 2.4, 2.4, 2.4, 3.4, 3.2], False)):
+        test_a_resumption_that_lost_something(losses, found, rule)
+
+
 def test_memory_tells_when_the_device_is_full(rule: Mapping[str, Trace]) -> None:
     facts = {"device": Fact("NVIDIA A100-SXM4-80GB")}
     answer = ask(rule["trace/memory-growth"], run_of({"memory": [40 + 0.5 * n for n in range(41)]}, facts=facts))
@@ -177,6 +209,77 @@ def test_steps_get_slower_with_longer_completions_only(rule: Mapping[str, Trace]
         ask(rule["trace/slow-steps"], run_of({"step_time": times, "completion_length": [100 * t for t in times]}))
         is None
     )
+
+
+def test_steps_that_get_longer_on_purpose_are_not_slower(rule: Mapping[str, Trace]) -> None:
+    match, times = rule["trace/slow-steps"], [1 + 0.05 * n for n in range(40)]
+    assert ask(match, run_of({"step_time": times, "throughput": [5000 - n for n in range(40)]})) is None
+    assert isinstance(ask(match, run_of({"step_time": times, "throughput": [5000 / t for t in times]})), Seen)
+    mild, much = (ask(match, run_of({"step_time": [1 + slope * n for n in range(40)]})) for slope in (0.03, 0.1))
+    assert isinstance(mild, Seen)
+    assert isinstance(much, Seen)
+    assert (mild.severity, much.severity) == (Severity.NOTE, None)
+    stages = noisy([1.0] * 14 + [1.4] * 14 + [1.9] * 15, 0.005)
+    assert ask(match, run_of({"step_time": stages})) is None
+
+
+@pytest.mark.parametrize(
+    ("level", "series", "facts", "found"),
+    [
+        (3.3, {"learning_rate": 3e-4}, {}, False),
+        (3.3, {"learning_rate": 1e-9}, {}, True),
+        (3.3, {"learning_rate": 1e-5}, {"config.adapter": Fact("lora")}, True),
+        (3.3, {"learning_rate": 1e-5}, {}, False),
+        (3.3, {}, {}, False),
+        (7.5, {}, {}, True),
+        (3.3, {"learning_rate": 3e-4}, {"config.vocab_size": Fact(256)}, True),
+    ],
+)
+def test_a_flat_loss_is_no_plateau_where_the_model_may_know_the_data(
+    level: float, series: Mapping[str, float], facts: Facts, found: bool, rule: Mapping[str, Trace]
+) -> None:
+    rows = {"loss": noisy([level] * 40), **{name: [value] * 40 for name, value in series.items()}}
+    answer = ask(rule["trace/loss-plateau"], run_of(rows, facts=facts))
+    assert isinstance(answer, Seen) is found
+    assert isinstance(answer, Undecided) is not found
+
+
+@pytest.mark.parametrize(("bad", "found"), [(range(10), False), (range(60), True), (range(20, 24), True)])
+def test_a_run_may_begin_with_overflows_while_the_loss_scale_is_looked_for(
+    bad: range, found: bool, rule: Mapping[str, Trace]
+) -> None:
+    norm = [np.inf if n in bad else 1.0 for n in range(100)]
+    series = {"grad_norm": norm, "loss": noisy(fall(7.0, 3.0, 100))}
+    assert isinstance(ask(rule["trace/grad-norm-nonfinite"], run_of(series, every=2)), Seen) is found
+
+
+@pytest.mark.parametrize(
+    ("rate", "facts", "what"),
+    [
+        ([1e-3] * 50 + [4e-3] * 40, {}, "grew"),
+        ([5e-3] * 90, {}, "high"),
+        ([1e-3] * 90, {}, "usual"),
+        ([1e-3] * 90, {"model.name": Fact("meta-llama/Llama-3.1-8B")}, "high"),
+        ([5e-4] * 90, {"model.name": Fact("meta-llama/Llama-3.1-8B"), "config.adapter": Fact("lora")}, "usual"),
+    ],
+)
+def test_a_divergence_tells_what_the_learning_rate_did(
+    rate: list[float], facts: Facts, what: str, rule: Mapping[str, Trace]
+) -> None:
+    loss = noisy([*fall(6.0, 3.0, 50), *np.linspace(3.0, 5.0, 40).tolist()], 0.03)
+    answer = ask(rule["trace/diverged"], run_of({"loss": loss, "learning_rate": rate}, facts=facts))
+    assert isinstance(answer, Seen)
+    assert answer.captures["what"] == what
+
+
+@pytest.mark.parametrize(("used", "factor"), [(25, "4"), (50, "2"), (70, None)])
+def test_a_rate_that_is_used_up_at_a_part_of_the_run_tells_which(
+    used: int, factor: str | None, rule: Mapping[str, Trace]
+) -> None:
+    rate = [1e-3 * max(1 - n / used, 0) ** 2 for n in range(100)]
+    answer = ask(rule["trace/lr-not-advancing"], run_of({"learning_rate": rate, "loss": fall(6.0, 3.0, 100)}))
+    assert isinstance(answer, Seen)
+    assert answer.captures.get("factor") == factor
 
 
 def test_objectives() -> None:
@@ -221,3 +324,21 @@ def test_statistics() -> None:
 def test_a_run_without_series_has_no_setup_to_speak_of() -> None:
     setup = setup_of(Run(0, "x", {}), {})
     assert (setup.starts, setup.warmup, setup.accumulation) == (False, 0.0, 1)
+
+
+@pytest.mark.parametrize(
+    ("scale", "found"),
+    [
+        ([65536.0] * 30 + [65536 / 32.0**n for n in range(1, 11)], True),
+        ([65536.0] * 30 + [65536 / 2.0**n for n in range(1, 21)], True),
+        ([65536 / 32.0**n for n in range(5)] + [1.0, 2.0, 4.0] * 8, False),
+        ([4.0] * 20 + [1.0] * 20, False),
+        ([64.0, 32.0] * 10 + [1.0] * 10, False),
+    ],
+    ids=["logged each fifth step", "logged each step", "grows again", "a low scale that holds", "few halvings"],
+)
+def test_a_loss_scale_collapses_by_halvings_however_often_it_is_logged(
+    scale: list[float], found: bool, rule: Mapping[str, Trace]
+) -> None:
+    answer = ask(rule["trace/loss-scale-collapse"], run_of({"loss_scale": scale}))
+    assert isinstance(answer, Seen) is found
