@@ -120,23 +120,26 @@ def _by_series(values: _Values, points: Points) -> Iterator[tuple[str, Small | I
 
 def _records(points: Points, interval: float | None) -> _Records:
     """The records of a source, those of each rank in a row."""
-    step, epoch = points.step, _column(points, "epoch")
-    counted = bool(np.isnan(step).all())
-    if counted:
-        training = np.zeros(len(step), np.bool_)
-        names = [points.names.index(name) for name in TRAINING if name in points.names]
-        training[points.record[np.isin(points.series, names)]] = True
-        counter = np.maximum(np.cumsum(training if training.any() else ~training), 1)
-        step = counter * (interval or _interval(points, counter))
+    epoch, counted = _column(points, "epoch"), bool(np.isnan(points.step).all())
+    step = _counted(points, interval) if counted else points.step
     records = _Records(np.nan_to_num(_filled(step), nan=0.0), np.zeros(len(step), np.int32), points.restart.copy())
     for rank in np.unique(points.rank):
         _find_runs(records, np.flatnonzero(points.rank == rank), epoch, counted)
     return records
 
 
-def _interval(points: Points, counter: Ints) -> float:
-    """The steps between training records: all steps that the source says were taken, divided by the number of records."""
-    return max(float(np.round(points.total / counter[-1])), 1.0) if points.total > 0 and len(counter) else 1.0
+def _counted(points: Points, interval: float | None) -> Floats:
+    """The steps of records that tell none: each rank's training records counted. The interval is known, or told by all steps
+    that the source says were taken."""
+    training = np.zeros(len(points.step), np.bool_)
+    names = [points.names.index(name) for name in TRAINING if name in points.names]
+    training[points.record[np.isin(points.series, names)]] = True
+    counter = np.ones(len(training))
+    for rank in np.unique(points.rank):
+        own = points.rank == rank
+        counter[own] = np.maximum(np.cumsum(training[own] if training[own].any() else ~training[own]), 1)
+    told = points.total / counter.max(initial=1.0) if points.total > 0 else 1.0
+    return counter * (interval or max(float(np.round(told)), 1.0))
 
 
 def _column(points: Points, name: str) -> Floats:

@@ -34,6 +34,12 @@ def test_rows_without_steps_are_counted_and_an_evaluation_has_the_step_of_the_ro
     assert listed(run, "eval_loss") == [(20.0, 2.5)]
 
 
+def test_each_ranks_rows_are_counted_alone(read: Read) -> None:
+    text = "".join(f"[rank{rank}]: loss: {4 - n + rank / 10}\n" for n in (1, 2, 3) for rank in (0, 1, 2))
+    (run,) = runs_of(read(text))
+    assert listed(run, "loss") == [(1.0, 3.1), (2.0, 2.1), (3.0, 1.1)]
+
+
 def test_the_summary_tells_the_interval_where_no_setting_does(read: Read) -> None:
     text = "{'loss': 3.0, 'epoch': 0.5}\n{'loss': 2.0, 'epoch': 1.0}\n"
     text += "{'train_runtime': 10.0, 'train_steps_per_second': 5.0, 'train_loss': 2.5, 'epoch': 1.0}\n"
