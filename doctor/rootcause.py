@@ -63,7 +63,6 @@ KINDS: tuple[tuple[str, Evidence], ...] = (
     ("nccl/p2p-hang", Evidence.TIMEOUT),
     ("nccl/duplicate-gpu", Evidence.EXCEPTION),
     ("nccl/not-built", Evidence.EXCEPTION),
-    ("nccl/invalid-usage", Evidence.EXCEPTION),
     ("nccl/*", Evidence.TRANSPORT),
     ("gloo/timeout", Evidence.TIMEOUT),
     ("gloo/monitored-barrier", Evidence.TIMEOUT),
