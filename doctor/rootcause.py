@@ -47,10 +47,12 @@ class Verdict:
 # Ids, or globs over them, and the kind of evidence they are; the first that fits counts, everything else is an exception.
 KINDS: tuple[tuple[str, Evidence], ...] = (
     ("slurm/oom-kill", Evidence.SCHEDULER),
+    ("slurm/node-failure", Evidence.SCHEDULER),
     ("slurm/time-limit", Evidence.SCHEDULER),
     ("slurm/preempted", Evidence.SCHEDULER),
     ("slurm/cancelled", Evidence.TIMEOUT),
-    ("slurm/*", Evidence.LAUNCHER),
+    ("slurm/task-exited", Evidence.LAUNCHER),
+    ("mpi/process-exited", Evidence.LAUNCHER),
     ("k8s/*", Evidence.SCHEDULER),
     ("ray/node-oom", Evidence.SCHEDULER),
     ("cuda/ecc-uncorrectable", Evidence.SCHEDULER),
@@ -80,12 +82,14 @@ KINDS: tuple[tuple[str, Evidence], ...] = (
     ("torchrun/sigterm-received", Evidence.EXIT),
     ("torchrun/*", Evidence.LAUNCHER),
     ("host/segfault", Evidence.EXIT),
+    ("host/illegal-instruction", Evidence.EXIT),
     ("host/oom-killed", Evidence.EXIT),
     ("host/sigbus-nccl-shm", Evidence.EXIT),
     ("host/terminated", Evidence.EXIT),
     ("host/interrupted", Evidence.EXIT),
     ("ray/worker-killed", Evidence.EXIT),
     ("ray/actor-died", Evidence.EXIT),
+    ("ray/node-died", Evidence.EXIT),
 )
 
 # Families or ids of echoes, and what shows the cause behind them.
@@ -106,6 +110,7 @@ COLLECT: tuple[tuple[set[str], str], ...] = (
     ),
     ({"slurm"}, "the file of the task that srun names (srun --output=log-%t.txt)"),
     ({"slurm"}, "what Slurm knows: sacct -j JOB --format=JobID,State,ExitCode,MaxRSS"),
+    ({"mpi"}, "the output of each rank: mpirun --output-filename DIR"),
     ({"ray"}, "the worker's own log below /tmp/ray/session_latest/logs, and the raylet's"),
     (
         {"torchrun", "host", "deepspeed"},
