@@ -83,7 +83,9 @@ def test_a_file_that_is_cut_short(tmp_path: Path, keep: int) -> None:
 def test_an_older_torch_is_named_as_the_fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr(torch.serialization, "skip_data")
     torch.save({"a": torch.zeros(2)}, tmp_path / "model.pt")
-    assert refusal(tmp_path / "model.pt").startswith("DIR/model.pt: torch 2.6 or later is needed to read it, here is 2.")
+    assert refusal(tmp_path / "model.pt").startswith(
+        "DIR/model.pt: torch 2.6 or later is needed to read it, here is 2."
+    )
 
 
 def test_other_files(tmp_path: Path) -> None:
