@@ -87,6 +87,7 @@ KINDS: tuple[tuple[str, Evidence], ...] = (
     ("host/sigbus-nccl-shm", Evidence.EXIT),
     ("host/terminated", Evidence.EXIT),
     ("host/interrupted", Evidence.EXIT),
+    ("host/user-signal", Evidence.EXIT),
     ("ray/worker-killed", Evidence.EXIT),
     ("ray/actor-died", Evidence.EXIT),
     ("ray/node-died", Evidence.EXIT),

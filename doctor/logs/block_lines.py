@@ -69,6 +69,12 @@ class BlockLines:
             number += 1
             stop = self._line_end(start)
 
+    def before(self, end: int) -> Line | None:
+        """The line before the one in which a match ends, as far as the block holds it."""
+        stop = self._bounds(end)[0] - 1
+        start = self._data.rfind(b"\n", 0, max(stop, 0)) + 1
+        return read_lines(self._data[start:stop], self._has_labels)[-1] if stop > start else None
+
     def behind(self, end: int) -> Iterator[tuple[int, Line]]:
         """The lines behind the one in which a match ends, numbered."""
         return (numbered for numbered in self.following(end) if numbered[0] > self._asked)

@@ -183,13 +183,13 @@ def _survival(log: _Log) -> Survived:
     It did if later lines show it, unless only echoes stand behind those: then a rank died here while others trained on.
     """
     resumed = log.progress.resumed()
-    later = [
-        match for match in log.matches if match.record.line > resumed and match.signature.severity is Severity.ERROR
-    ]
-    died_later = any(match.signature.role is not Role.ECHO for match in later) or any(
-        record.line > resumed for record in log.unknown
-    )
-    return lambda record: (died_later or not later) and log.progress.survived(record)
+    behind = [match for match in log.matches if match.record.line > resumed and not match.record.ignored]
+    later = [match for match in behind if match.signature.severity is Severity.ERROR]
+    raised = [record for record in log.unknown if record.line > resumed and not record.ignored]
+    died_later = any(match.signature.role is not Role.ECHO for match in later)
+    died_later |= any(not unknown.is_echo(record) for record in raised)
+    went_on = died_later or not (later or raised)
+    return lambda record: record.ignored or (went_on and log.progress.survived(record))
 
 
 def _finding(matches: list[tuple[_Match, bool]], facts: Facts, unread: int) -> Finding:

@@ -23,7 +23,8 @@ _LEVEL = r"(?:DEBUG|INFO|WARNING|WARN|ERROR|CRITICAL)"
 # One alternative a kind of prefix. A group's name up to its underscore says what it holds. All repeats are bounded.
 _PREFIXES = (
     r"(?:> ?)+(?=\S|\s{2}|$)",  # a quoted ticket
-    r"\[rank(?P<rank_torch>\d{1,6})\]: ?",
+    r"\[rank(?P<rank_torch>\d{1,6})\]:? ?",
+    rf"(?P<level_word>{_LEVEL}):? ?(?=\[(?:rank|Rank|RANK)[:= ]?\d)",
     r"\[(?:default|trainer|worker)(?P<local_elastic>\d{1,6})\]: ?",
     r"\[[^\s,\]]{1,60},(?:mpirank:)?(?P<rank_mpi>\d{1,6})(?:,[^\s\]]{1,60})?\]<std(?:out|err)>: ?",
     r"\[(?P<rank_plain>\d{1,5})\](?: \[\d{1,5}\])? ",
@@ -60,12 +61,15 @@ _PREFIX = re.compile("|".join(_PREFIXES))
 _TASK = rb"(?:\[?\d{4}-\d\d-\d\d[T ][\d:.,]+Z?\]? )? {0,3}\d{1,5}: "
 _LABELLED = re.compile(rb"\n(%b[^\n]*)\n(?!\1\r?\n)%b[^\n]*\n%b" % (_TASK, _TASK, _TASK))
 
+# A traceback of torch's hook behind a question or a bar that has no line end.
+_GLUED = re.compile(r"(?<=\S)\s?(?=\[rank\d{1,6}\]: Traceback \(most recent call last\))")
+
 
 @dataclass(frozen=True, slots=True)
 class Line:
     """One clean line. ``key`` tells the streams of one log apart: all that its prefixes say of the process.
 
-    ``logged`` is whether a logger put its level before it.
+    ``level`` is the one that a logger put before it.
     """
 
     text: str
@@ -73,7 +77,7 @@ class Line:
     host: str | None = None
     time: float | None = None
     key: tuple[str, ...] = ()
-    logged: bool = False
+    level: str = ""
 
     def with_text(self, text: str) -> "Line":
         """The same prefixes before another text."""
@@ -104,6 +108,10 @@ def read_lines(raw: bytes, labelled: Callable[[], bool] = _always) -> list[Line]
     """
     text = decoded(raw)
     lines = [strip_prefixes(text, labelled)]
+    glued = _GLUED.search(lines[0].text)
+    if glued:
+        asked = lines[0].text
+        return [lines[0].with_text(asked[: glued.start()]), strip_prefixes(asked[glued.end() :], labelled)]
     if lines[0].text.startswith("{"):
         before = text.removesuffix(lines[0].text)
         lines = [strip_prefixes(before + one, labelled) for one in _unwrapped(lines[0].text)]
@@ -160,7 +168,7 @@ def strip_prefixes(text: str, labelled: Callable[[], bool] = _always) -> Line:
         text = text[found.end() :]
     if not said:
         return Line(text)
-    return Line(text, _rank(said), _host(said), _time(said), _key(said), _first(said, "level") is not None)
+    return Line(text, _rank(said), _host(said), _time(said), _key(said), _first(said, "level") or "")
 
 
 def _first(said: dict[str, str], kind: str) -> str | None:

@@ -7,6 +7,7 @@ from bisect import bisect_left
 from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
+from itertools import dropwhile
 from operator import itemgetter
 from typing import TYPE_CHECKING
 
@@ -18,7 +19,7 @@ from doctor.logs.records import Record
 from doctor.logs.run_facts import FactReader
 from doctor.logs.scan import scan_ahead
 from doctor.logs.source import Block
-from doctor.logs.tracebacks import read_traceback
+from doctor.logs.tracebacks import HEADER, ignores, read_traceback, with_announced
 from doctor.logs.watchdog import WaitReader
 
 # Behind so many lines with hits of one signature in one log, the rest is counted without being read.
@@ -201,16 +202,22 @@ class LogReader:
         return Record(self.path, first, last, line.text, rank, line.host or self._host, line.time)
 
     def _traceback(self, lines: BlockLines, end: int) -> Record | None:
-        found = read_traceback(lines.following(end))
+        found = read_traceback(_from_header(lines.following(end)))
         if found is None:
             return None
         self._facts.take_frames((frame for raised in found.chain for frame in raised.frames), self.path)
-        header = next(lines.following(end))[1]
+        header, before = next(_from_header(lines.following(end)))[1], lines.before(end)
+        header = header if before is None else with_announced(header, before)
         text = "\n".join(raised.text for raised in found.chain)
         placed = self.placed(header.with_text(text), min(found.lines), max(found.lines))
-        record = replace(placed, chain=found.chain)
+        record = replace(placed, chain=found.chain, ignored=before is not None and ignores(before.text))
         self._tracebacks.update(dict.fromkeys(found.lines, record))
         return record
+
+
+def _from_header(lines: Iterator[tuple[int, Line]]) -> Iterator[tuple[int, Line]]:
+    """The lines from the header of a traceback on: a question may stand in front of it on its own line."""
+    return dropwhile(lambda numbered: HEADER not in numbered[1].text, lines)
 
 
 class _OnLines:

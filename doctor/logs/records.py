@@ -35,7 +35,10 @@ class Raised:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One clean line (``chain`` is empty), or one traceback with its exceptions, the first that was raised first."""
+    """One clean line (``chain`` is empty), or one traceback with its exceptions, the first that was raised first.
+
+    ``ignored`` is whether Python says that it went on without it.
+    """
 
     path: str
     line: int
@@ -45,6 +48,7 @@ class Record:
     host: str | None
     time: float | None
     chain: tuple[Raised, ...] = ()
+    ignored: bool = False
 
 
 def spawned_rank(record: Record) -> int | None:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 BLOCK = 4 * 1024 * 1024
 OVERLAP = 256 * 1024
-# What comes again in front of a block that starts in the middle of a line.
+# So much of the line in front of a block comes again, or of one that it starts in the middle of.
 CONTEXT = 16 * 1024
 STDIN = "-"
 SNIFF = 4096
@@ -51,7 +51,8 @@ class Source:
 class Block:
     """A piece of a log. Matches that end behind ``start`` and not behind ``end`` belong to this block.
 
-    The bytes behind ``end`` come again in the next. Those before ``start`` came before: the start of a line that was cut.
+    The bytes behind ``end`` come again in the next. Those before ``start`` came before: the line in front, or the
+    start of one that was cut.
     """
 
     data: bytes
@@ -284,7 +285,7 @@ def _cut(chunks: Iterator[bytes]) -> Iterator[Block]:
         end = data.rfind(b"\n", start, reach) + 1 or reach
         if end > start:
             yield Block(data, end, start)
-            start = min(CONTEXT, end - (data.rfind(b"\n", 0, end) + 1))
+            start = min(CONTEXT, end - (data.rfind(b"\n", 0, end - 1) + 1))
             data = data[end - start :]
         kept = data
     if len(kept) > start:

@@ -10,6 +10,11 @@ from doctor.logs.records import Frame, Raised
 
 HEADER = "Traceback (most recent call last)"
 
+# What Python prints in front of the traceback of an exception that ends nothing.
+_IGNORED = re.compile(r"Exception ignored (?:in|on|while)\b|Error in atexit\._run_exitfuncs:")
+_SAYS_ERROR = re.compile(r"(?:ERROR|CRITICAL|FATAL)\b")
+_ERROR_LEVELS = {"ERROR", "CRITICAL", "E", "F", "C"}
+
 # How far a traceback may reach: over all lines, over its own, and over lines of others in a row.
 MOST_LINES = 4000
 MOST_OWN_LINES = 1200
@@ -22,10 +27,14 @@ _CELL_FRAME = re.compile(
     r"(?:File|Cell|Input) (?P<path>\S+?)(?:, line |:)(?P<line>\d{1,9})(?:, in (?P<function>[\w.<>]+))?"
 )
 _EXCEPTION = re.compile(
-    r"(?P<type>(?:[A-Za-z_]\w*\.)*[A-Z]\w*|(?!self\.)(?:[a-z_]\w*\.)+[a-z]\w*)(?:: ?(?P<message>.*))?$"
+    r"(?P<type>(?:[A-Za-z_]\w*\.)*_?[A-Z]\w*|(?!self\.)(?:[a-z_]\w*\.)+[a-z]\w*)(?:: ?(?P<message>.*))?$"
 )
 _CHAIN = re.compile(r"The above exception was the direct cause|During handling of the above exception")
 _NESTED = re.compile(r"Original Traceback \(most recent call last\)")
+# Ray puts this between its own exception and the frames of the remote one.
+_REMOTE = re.compile(r"\bray::[\w.<>]+\(\) \(pid=")
+# torchrun's summary quotes what @record kept, and indents it.
+_SUMMARY = re.compile(r"(\s+)traceback : Traceback")
 # torch.multiprocessing.spawn quotes the traceback of its child behind this line.
 _SPAWNED = re.compile(r"-- Process \d+ terminated with the following error:")
 _BOX = "│╭╰─╮╯|┃"
@@ -75,6 +84,17 @@ def read_traceback(lines: Iterator[tuple[int, Line]]) -> Traceback | None:
     return reader.result() or (reader.cut() if next(lines, None) is None else None)
 
 
+def ignores(before: str) -> bool:
+    """Whether the line before a traceback says that Python went on without the exception: in __del__, or at exit."""
+    return _IGNORED.search(before) is not None
+
+
+def with_announced(header: Line, before: Line) -> Line:
+    """A header without prefixes, with those of the logger's line before it: of a record only the first line has them."""
+    failed = before.level in _ERROR_LEVELS or _SAYS_ERROR.match(before.text)
+    return before.with_text(header.text) if failed and not header.key and header.time is None else header
+
+
 class _Reader:
     """Reads the lines of one stream; ``take`` says whether the traceback may go on."""
 
@@ -88,17 +108,19 @@ class _Reader:
         self._strayed = False
         self._spawned = False
         self._now = self._opened(header)
+        summary = _SUMMARY.match(header)
+        self._indent = summary[1] if summary else ""
 
     def take(self, number: int, line: Line) -> bool:
         if len(self._lines) >= MOST_OWN_LINES:
             return False
         if self._now.type and self._lines == {self._first} and number != self._first:
             return False  # escaped into one line: the next one is another record
-        style = (line.time is not None, line.logged)
+        style = (line.time is not None, bool(line.level))
         self._style = self._style or style
         if HEADER in line.text:
             return self._header(number, line.text)
-        text = self._undrawn(line.text)
+        text = self._undrawn(line.text.removeprefix(self._indent))
         going_on = self._message(text, style, number) if self._now.type else self._body(text, number)
         if going_on:
             self._lines.update([*self._pending, number] if text else [])
@@ -167,7 +189,7 @@ class _Reader:
         if frame:
             self._now.frames.append(Frame(frame["path"], int(frame["line"]), (frame["function"] or "").strip()))
             return True
-        exception = None if text[:1].isspace() else _EXCEPTION.match(text)
+        exception = None if text[:1].isspace() or _REMOTE.search(text) else _EXCEPTION.match(text)
         if exception and (self._now.frames or exception["message"]):
             self._now.type, self._now.line, self._now.message = exception["type"], number, [text]
             return True

@@ -13,7 +13,7 @@ CUT = "unknown/traceback-cut"
 _WRAPPERS = re.compile(
     r"(?:ChildFailedError|ProcessRaisedException|ProcessExitedException|CalledProcessError|SignalException|RayTaskError|"
     r"RayActorError|ActorDiedError|EngineDeadError|DistBackendError|DistNetworkError|DistStoreError|SystemExit|KeyboardInterrupt|"
-    r"BrokenPipeError)"
+    r"BrokenPipeError|Empty)"  # queue.Empty: whoever fills the queue does not
 )
 # Without a message it says that the process at the other end of a pipe is gone; with one, that a file ends too early.
 _LOST_PIPE = "EOFError"
@@ -26,7 +26,12 @@ def first_unknown(records: list[Record]) -> Record | None:
 
 
 def _order(record: Record) -> tuple[bool, float, str, int]:
-    return _is_wrapper(record.chain[0]), record.time or 0.0, record.path, record.line
+    return is_echo(record), record.time or 0.0, record.path, record.line
+
+
+def is_echo(record: Record) -> bool:
+    """Whether the first exception of a traceback only says that another process or thread failed."""
+    return _is_wrapper(record.chain[0])
 
 
 def _is_wrapper(raised: Raised) -> bool:

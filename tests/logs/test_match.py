@@ -292,6 +292,40 @@ def test_the_one_that_was_not_survived_is_shown(find: Find) -> None:
     assert (finding.severity, finding.count, finding.place.first) == (Severity.ERROR, 1, 4)
 
 
+@pytest.mark.parametrize(
+    "before", ["Exception ignored in: <function Tracker.__del__ at 0x7f>", "Exception ignored in atexit callback: <f>"]
+)
+@pytest.mark.parametrize("error", ["KeyError: 'text'", "OSError: disk"])
+def test_what_python_ignores_ended_nothing(before: str, error: str, find: Find) -> None:
+    steps, traceback = STEP.format(n=1) + STEP.format(n=2), TRACEBACK.format(error=error)
+    assert [one for one in find(f"{steps}{before}\n{traceback}\n").findings if one.severity is Severity.ERROR] == []
+    assert only(find(f"{steps}{traceback}\n")).severity is Severity.ERROR
+
+
+def test_a_thread_that_died_is_not_survived_where_its_queue_stays_empty(find: Find) -> None:
+    thread = "Exception in thread prefetch:\n" + TRACEBACK.format(error="OSError: disk")
+    starved = TRACEBACK.format(error="_queue.Empty")
+    finding = only(find(f"{thread}\n" + "".join(STEP.format(n=n) for n in range(9)) + starved))
+    assert finding.evidence[0] == "OSError: disk"
+
+
+def test_the_question_in_front_of_a_header_does_not_hide_the_rank(find: Find) -> None:
+    text = "overwrite it? [y/N] " + "\n".join(
+        f"[rank2]: {line}" for line in TRACEBACK.format(error="OSError: x").split("\n")
+    )
+    assert only(find(text)).ranks == (2,)
+
+
+@pytest.mark.parametrize("level, ranks", [("ERROR", (3,)), ("INFO", ())])
+def test_a_traceback_behind_a_loggers_error_has_its_rank_and_time(
+    level: str, ranks: tuple[int, ...], find: Find
+) -> None:
+    line = f"2026-11-24 09:10:49,123 {level} [rank3] training stopped"
+    finding = only(find(f"{line}\n{TRACEBACK.format(error='OSError: disk')}\n"))
+    assert finding.ranks == ranks
+    assert (finding.place.time is not None) == bool(ranks)
+
+
 # Causes chosen by facts
 
 AXOLOTL = "[2026-11-24 05:11:17,576] [INFO] [axolotl.cli.config] config:\n{{\n{settings}\n}}\n"

@@ -163,7 +163,7 @@ def test_a_level_is_told() -> None:
         "INFO 01-02 03:04:05 x.py:12] ",
     ]
     assert [
-        strip_prefixes(prefix + "x").logged for prefix in [*prefixes, "", "[rank0]: ", "2025-01-02T03:04:05Z "]
+        strip_prefixes(prefix + "x").level != "" for prefix in [*prefixes, "", "[rank0]: ", "2025-01-02T03:04:05Z "]
     ] == [True] * 4 + [False] * 3
 
 
@@ -179,7 +179,7 @@ def test_stamps_of_every_kind_compare() -> None:
 
 @pytest.mark.parametrize("day", ["0000", "1399", "0231"])
 def test_a_day_that_does_not_exist_is_no_time(day: str) -> None:
-    assert strip_prefixes(f"W{day} 12:00:01.123456 19 a.py:8] x") == Line("x", logged=True)
+    assert strip_prefixes(f"W{day} 12:00:01.123456 19 a.py:8] x") == Line("x", level="W")
 
 
 @pytest.mark.parametrize(

@@ -320,7 +320,7 @@ def test_a_block_ends_at_a_line_end_where_there_is_one(monkeypatch: pytest.Monke
     monkeypatch.setattr(source, "CONTEXT", 3)
     assert list(source._cut([b"ab\ncd\nefghi", b"jklmnopqr\n"])) == [
         Block(b"ab\ncd\nefghi", 6),
-        Block(b"efghijklmnopqr\n", 11),
+        Block(b"cd\nefghijklmnopqr\n", 14, 3),
         Block(b"mnopqr\n", 7, 3),
     ]
 

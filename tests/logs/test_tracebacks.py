@@ -112,6 +112,7 @@ def test_lines_are_those_of_the_traceback() -> None:
         "KeyboardInterrupt",
         "torch.cuda.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB",
         "torch.OutOfMemoryError: CUDA out of memory",
+        "numpy._core._exceptions._ArrayMemoryError: Unable to allocate 122. GiB",
         "peft.utils.NoMatchingPeftModuleError: x",
         "pydantic_core._pydantic_core.ValidationError: 1 validation error for AxolotlInputConfig",
     ],
@@ -318,3 +319,22 @@ def test_no_lines_make_it_raise(lines: list[str]) -> None:
         iter([(1, Line("Traceback (most recent call last):")), *((n, Line(line)) for n, line in enumerate(lines, 2))])
     )
     assert found is None or (found.chain and all(raised.line in found.lines for raised in found.chain))
+
+
+def test_an_actor_that_died_in_its_constructor_quotes_the_exception() -> None:
+    died = "ray.exceptions.ActorDiedError: The actor died because of an error raised in its creation task, "
+    text = PLAIN.replace("KeyError: 'label'", f"{died}ray::Worker.__init__() (pid=52, ip=192.0.2.2)\n") + (
+        '\n  File "/srv/run/train.py", line 6, in __init__\n    self.data = open(path)\nFileNotFoundError: shards/1'
+    )
+    assert chain(text) == ["FileNotFoundError: shards/1"]
+
+
+def test_the_summary_of_torchrun_quotes_a_traceback_with_an_indent() -> None:
+    lines = PLAIN.strip("\n").split("\n")
+    text = "\n".join(["  traceback : " + lines[0], *(f"  {line}" for line in lines[1:]), "  ", "=" * 60])
+    assert chain(text) == ["KeyError: 'label'"]
+
+
+def test_a_question_may_stand_in_front_of_the_header() -> None:
+    text = PLAIN.strip("\n").replace("\n", "\n[rank2]: ")
+    assert chain(f"overwrite it? [y/N] [rank2]: {text}") == ["KeyError: 'label'"]
