@@ -5,7 +5,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, NoReturn
 
 import click
 
@@ -15,9 +15,6 @@ from doctor.facts import Fact
 from doctor.finding import Severity
 from doctor.redact import redacted
 from doctor.report import ExitCode, Report, exit_code
-
-if TYPE_CHECKING:
-    from doctor.weights.entries import Checkpoint
 
 FORMATS = ("terminal", "markdown", "json")
 
@@ -74,7 +71,7 @@ def logs(
     case: the logs of all ranks and nodes of one run.
     """
     written = {"--output": output["output"], "--traces": traces}
-    _spare(written, lambda: (*inputs.of_logs(list(paths), config), *inputs.of_signatures(folders)))
+    _spare(written, folders, lambda: inputs.of_logs(list(paths), config))
     with progress_bar(paths) as on_read:
         report = diagnose.diagnose_logs(list(paths), catalog.load(folders), on_read, config, traces)
     _finish(report, **output)
@@ -138,7 +135,12 @@ def _weigh(
         raise click.UsageError("--in-place goes with neither --out nor --dry-run")
     scales = [rule_files.parse_rule(rule) for rule in rules] + (rule_files.read_rules(rules_file) if rules_file else [])
     known, opened = catalog.load(folders), open_checkpoint(checkpoint)
-    _spare({"--output": output["output"], "--tensors": tensors}, lambda: _weighed(opened, base, rules_file, folders))
+    written_over = {"--output": output["output"], "--tensors": tensors}
+    _spare(
+        written_over,
+        folders,
+        lambda: inputs.of_weights([opened, *map(open_checkpoint, [base] if base else [])], rules_file),
+    )
     finished = treatment.finish_interrupted(opened) if in_place else ""
     if finished:
         click.echo(f"doctor: {finished}", err=True)
@@ -150,13 +152,6 @@ def _weigh(
     if not dry_run:
         written = treatment.write_in_place(inspection) if in_place else treatment.write(inspection, out)
     _finish(diagnose.diagnose_weights(inspection, known, str(written) if written else None), **output)
-
-
-def _weighed(opened: "Checkpoint", base: Path | None, rules: Path | None, folders: tuple[Path, ...]) -> Iterator[Path]:
-    from doctor.weights.checkpoint import open_checkpoint
-
-    yield from inputs.of_weights([opened, *([open_checkpoint(base)] if base else [])], rules)
-    yield from inputs.of_signatures(folders)
 
 
 @doctor.command()
@@ -178,7 +173,7 @@ def config(
     facts = {key: Fact(value) for key, value in told.items() if value is not None}
     report, result = diagnose.diagnose_config(path, known, facts)
     written = {"--output": output["output"]}
-    _spare(written, lambda: (*inputs.of_config(result.document), *inputs.of_signatures(folders)))
+    _spare(written, folders, lambda: inputs.of_config(result.document))
     if not patch:
         _finish(report, **output)
     from doctor.config.patch import patched
@@ -259,10 +254,10 @@ def explain(id: str, folders: tuple[Path, ...]) -> None:
     click.echo(explanation.render(catalog.load(folders).named(id), _width() if sys.stdout.isatty() else 80), nl=False)
 
 
-def _spare(outputs: dict[str, Path | None], read: Callable[[], Iterable[Path]]) -> None:
-    """Refuse to write over what a command reads."""
+def _spare(outputs: dict[str, Path | None], folders: tuple[Path, ...], read: Callable[[], Iterable[Path]]) -> None:
+    """Refuse to write over what a command reads, the signatures of these folders among it."""
     for option, path in outputs.items():
-        if path is not None and inputs.among(path, read()):
+        if path is not None and inputs.among(path, (*read(), *inputs.of_signatures(folders))):
             raise click.UsageError(f"{option} {path}: is one of the files that are read; choose another place")
 
 

@@ -3,7 +3,6 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -12,10 +11,9 @@ Ints = npt.NDArray[np.int64]
 # Numbers of records, lines, ranks and series, of which a long log has millions.
 Small = npt.NDArray[np.int32]
 Floats = npt.NDArray[np.float64]
+Flags = npt.NDArray[np.bool_]
 
 NO_RANK = -1
-
-Kind = TypeVar("Kind", bound=np.generic)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +41,7 @@ class Points:
     line: Small
     rank: Small
     time: Floats
-    restart: npt.NDArray[np.bool_]
+    restart: Flags
     total: float = math.nan
 
     def __len__(self) -> int:

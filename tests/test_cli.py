@@ -170,20 +170,7 @@ def test_explain_names_the_nearest_id() -> None:
     assert result.stderr == 'doctor: ddp/marked-redy-twice: no such signature; did you mean "ddp/marked-ready-twice"?\n'
 
 
-SIGNATURE = """
-title = "Our loader lost its index"
-severity = "error"
-[text]
-any = ['''loader index is gone''']
-[[cause]]
-text = "The index was deleted."
-fix = "Make it again."
-[[hit]]
-text = '''RuntimeError: loader index is gone'''
-[[miss]]
-text = '''loader index is there'''
-why = "healthy"
-"""
+SIGNATURE = (Path(__file__).parent / "own_signature.toml").read_text()
 
 
 def test_signatures_of_ones_own(tmp_path: Path) -> None:

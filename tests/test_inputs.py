@@ -17,20 +17,7 @@ Run = Callable[..., tuple[int, str]]
 LOG = "RuntimeError: CUDA out of memory. Tried to allocate 2.00 GiB\n"
 METRICS = "step,loss\n1,2.5\n2,2.4\n"
 CONFIG = "base_model: ./base\ndeepspeed: zero.json\nadapter: lora\n"
-SIGNATURE = """
-title = "Our loader lost its index"
-severity = "error"
-[text]
-any = ['''loader index is gone''']
-[[cause]]
-text = "The index was deleted."
-fix = "Make it again."
-[[hit]]
-text = '''RuntimeError: loader index is gone'''
-[[miss]]
-text = '''loader index is there'''
-why = "healthy"
-"""
+SIGNATURE = (Path(__file__).parent / "own_signature.toml").read_text()
 
 
 @pytest.fixture

@@ -35,7 +35,7 @@ def find(path: Path, catalog: Catalog, known: Facts) -> ConfigResult:
     ``known`` holds what the file can't tell: world_size, version.PACKAGE.
     """
     document = read(path)
-    return find_in(document, setting_signatures(catalog), {**linked(document), **known})
+    return find_in(document, catalog.of_kind(Setting), {**linked(document), **known})
 
 
 def find_in_facts(facts: Facts, catalog: Catalog, seen: Collection[str]) -> tuple[Finding, ...]:
@@ -45,7 +45,7 @@ def find_in_facts(facts: Facts, catalog: Catalog, seen: Collection[str]) -> tupl
     """
     if "config_format" not in facts:
         return ()
-    signatures = [one for one in setting_signatures(catalog) if not set(one.overlaps) & set(seen)]
+    signatures = [one for one in catalog.of_kind(Setting) if not set(one.overlaps) & set(seen)]
     return tuple(_findings(signatures, _enriched({**facts, "config_resolved": RESOLVED}, signatures)))
 
 
@@ -63,11 +63,6 @@ def find_in(document: Document, signatures: list[Signature], known: Facts) -> Co
     read_facts = {**read_facts, **dropped(document, read_facts, described, asked)}
     facts = _enriched(read_facts, signatures)
     return ConfigResult(document, tuple(_findings(signatures, facts)), facts)
-
-
-def setting_signatures(catalog: Catalog) -> list[Signature]:
-    """The signatures of a catalogue that look at configurations; no other file is parsed."""
-    return catalog.of_kind(Setting)
 
 
 def _enriched(facts: Facts, signatures: list[Signature]) -> Facts:

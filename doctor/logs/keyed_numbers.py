@@ -11,9 +11,9 @@ import numpy as np
 import numpy.typing as npt
 from numpy.lib.stride_tricks import sliding_window_view
 
-from doctor.logs.number_columns import EQUAL_DIGITS, PADDING, Bytes, Flags, Numbers, fingerprints, numbers_at
+from doctor.logs.number_columns import DIGITS, EQUAL_DIGITS, PADDING, Bytes, Numbers, fingerprints, numbers_at
 from doctor.metric_keys import KEYS, Key
-from doctor.points import Ints
+from doctor.points import Flags, Ints
 
 WINDOW = 48
 
@@ -27,7 +27,6 @@ _KINDS = np.zeros(256, np.uint8)
 _KINDS[list(b"'\":=([ \t#")] = _BEFORE
 _KINDS[list(b"0123456789.+-")] = _NUMBER
 _KINDS[list(b"nNiI")] = _WORD
-_DIGITS = np.isin(np.arange(256), list(b"0123456789"))
 
 
 class KeyFinder:
@@ -72,7 +71,7 @@ def _starts(data: Bytes) -> Ints:
     found = found[(found >= WINDOW) & (found < len(data) - len(PADDING))]
     low, third = data[found] | 0x20, data[found + 2] | 0x20
     word = np.where(low == ord("n"), third == ord("n"), third == ord("f"))
-    within_time = (data[found - 1] == ord(":")) & _DIGITS[data[found - 2]]
+    within_time = (data[found - 1] == ord(":")) & DIGITS[data[found - 2]]
     starts: Ints = found[np.where(kind[found] == _WORD, word, ~within_time)]
     return starts
 

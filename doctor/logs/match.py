@@ -98,7 +98,8 @@ def find_in_blocks(
         points.append(reader.points())
         size, lines = size + reader.size, lines + reader.lines
     known = {**(told or {}), **facts.facts()}
-    findings = [*_known_findings(read, known), *_unknown_findings(read)]
+    survivals = _survivals(read)
+    findings = [*_known_findings(survivals, known), *_unknown_findings(survivals)]
     skipped = {id: why for log in read for id, why in log.skipped.items()}
     metrics = [one for one in points if one is not None and len(one)]
     return LogResult(tuple(findings), known, waits.waits(), metrics, size, lines, tuple(skipped.items()))
@@ -148,10 +149,14 @@ def _explains(match: _Match) -> bool:
     return match.confirmed.depth == 0 or match.signature.role is not Role.ECHO
 
 
-def _known_findings(logs: list[_Log], facts: Facts) -> Iterator[Finding]:
+Survived = Callable[[Record], bool]
+Survivals = list[tuple[_Log, Survived]]
+
+
+def _known_findings(survivals: Survivals, facts: Facts) -> Iterator[Finding]:
     by_id: dict[str, list[tuple[_Match, bool]]] = {}
     unread: dict[str, int] = {}
-    for log, survived in _survivals(logs):
+    for log, survived in survivals:
         for match in log.matches:
             by_id.setdefault(match.signature.id, []).append((match, survived(match.record)))
         for id, count in log.unread.items():
@@ -160,10 +165,7 @@ def _known_findings(logs: list[_Log], facts: Facts) -> Iterator[Finding]:
         yield _finding(matches, facts, unread.get(id, 0))
 
 
-Survived = Callable[[Record], bool]
-
-
-def _survivals(logs: list[_Log]) -> list[tuple[_Log, Survived]]:
+def _survivals(logs: list[_Log]) -> Survivals:
     """Each log, and whether training went on behind a record of it. A log without progress, such as a file of what a rank
     wrote to stderr, asks those that show the same lines: torchrun copies them into its own."""
     own = [(log, _survival(log)) for log in logs]
@@ -241,9 +243,9 @@ def _evidence(matches: list[_Match]) -> tuple[str, ...]:
     return tuple(texts.values())
 
 
-def _unknown_findings(logs: list[_Log]) -> Iterator[Finding]:
+def _unknown_findings(survivals: Survivals) -> Iterator[Finding]:
     records = list[Record]()
-    for log, survived in _survivals(logs):
+    for log, survived in survivals:
         records += [record for record in log.unknown if not survived(record)]
     cut = [record for record in records if unknown.cut(record)]
     if cut:

@@ -12,9 +12,9 @@ from doctor.logs.metric_records import IS_STEP, Records, StepReader, find_record
 from doctor.logs.metric_regions import cut_regions
 from doctor.logs.metric_tables import written_out
 from doctor.logs.metrics import RESUME, TABLE, Hits, metric_hits
-from doctor.logs.number_columns import PADDING, Bytes, Flags, Numbers
+from doctor.logs.number_columns import PADDING, Bytes, Numbers
 from doctor.metric_keys import ELAPSED, KEYS, ROLES, STEP, STEP_IN_EPOCH
-from doctor.points import Floats, Ints, PointColumns, Points, Small
+from doctor.points import Flags, Floats, Ints, PointColumns, Points, Small
 
 NAMES = (*dict.fromkeys(key.series for key in KEYS if key.series not in ROLES), AVERAGED)
 

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from doctor.logs.keyed_numbers import has_series
-from doctor.logs.number_columns import PADDING, Bytes, Flags, Numbers, numbers_at
+from doctor.logs.number_columns import PADDING, Bytes, Numbers, numbers_at
 from doctor.metric_keys import END, HEADER, KEYS, RATE, ROLES, STEP, STEP_IN_EPOCH
-from doctor.points import Floats, Ints
+from doctor.points import Flags, Floats, Ints
 
 # What ends a record: a line's end, a progress bar's return, the end of a dict.
 _ENDS = np.isin(np.arange(256), list(b"\n\r}"))

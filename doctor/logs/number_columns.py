@@ -6,16 +6,16 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from doctor.points import Floats, Ints
+from doctor.points import Flags, Floats, Ints
 
 # Bytes that must follow the last number of a text.
 PADDING = b"\n" * 32
 
 Bytes = npt.NDArray[np.uint8]
-Flags = npt.NDArray[np.bool_]
 
+DIGITS = np.isin(np.arange(256), list(b"0123456789"))
 # All digits are one, so that what repeats itself but for its numbers is equal.
-EQUAL_DIGITS = np.where(np.isin(np.arange(256), list(b"0123456789")), ord("0"), np.arange(256)).astype(np.uint8)
+EQUAL_DIGITS = np.where(DIGITS, ord("0"), np.arange(256)).astype(np.uint8)
 WORD = 8
 # Odd numbers to mix the words of a piece of text with.
 _MIX = np.array([pow(0x9E3779B97F4A7C15, n, 2**64) for n in range(1, 17)], np.uint64)

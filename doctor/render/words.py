@@ -23,7 +23,7 @@ def shortened(text: str) -> str:
 
 def evidence(finding: Finding, report: Report) -> list[str]:
     """What a finding was seen by; a file is named only where the report is about several."""
-    alone = report.subject.paths == (finding.place.path,)
+    alone = _is_alone(finding, report)
     return [
         shortened(text.replace(f"({finding.place.path}:", "(line ") if alone else text) for text in finding.evidence
     ]
@@ -44,11 +44,16 @@ def told(finding: Finding, report: Report) -> str:
 
     The file is named only where the report is about several.
     """
-    alone = report.subject.paths == (finding.place.path,)
+    alone = _is_alone(finding, report)
     count = f"{finding.count:,} times" if finding.count > 1 else ""
     ranks = f"on {len(finding.ranks)} ranks" if len(finding.ranks) > 1 else ""
     said = [*_place(finding.place, alone), " ".join(part for part in (count, ranks) if part)]
     return plain(", ".join(part for part in said if part))
+
+
+def _is_alone(finding: Finding, report: Report) -> bool:
+    """Whether the report is about the finding's file only."""
+    return report.subject.paths == (finding.place.path,)
 
 
 def _place(place: Place, alone: bool) -> list[str]:

@@ -3,11 +3,11 @@
 import numpy as np
 
 from doctor.finding import Confidence, Severity
-from doctor.points import Floats
+from doctor.points import Flags, Floats
 from doctor.traces.robust import noise_of
 from doctor.traces.rolling import median_before, median_of_windows, noise_before
 from doctor.traces.series import Series
-from doctor.traces.view import Answer, Flags, Limits, Seen, Undecided, View, at, shown, too_short
+from doctor.traces.view import Answer, Limits, Seen, Undecided, View, at, shown, too_short
 from doctor.traces.vocabularies import nearest_vocabulary
 
 # The last tenth of a trace, but no fewer and no more points than these.

@@ -2,13 +2,14 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
-from doctor.points import Floats, Ints, Kind, Points, Small
+from doctor.points import Flags, Floats, Ints, Points, Small
 
-Flags = npt.NDArray[np.bool_]
+Kind = TypeVar("Kind", bound=np.generic)
 
 # Series whose records count as training steps where the source tells none.
 TRAINING = ("loss", "policy_loss", "reward")

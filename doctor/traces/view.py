@@ -4,14 +4,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
-import numpy.typing as npt
 
 from doctor.finding import Confidence, Severity
-from doctor.points import Floats
+from doctor.points import Flags, Floats
 from doctor.traces.series import Run, Series
 from doctor.traces.training_setup import TrainingSetup
-
-Flags = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True)

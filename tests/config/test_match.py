@@ -7,10 +7,11 @@ import pytest
 
 from doctor import catalog
 from doctor.catalog import Catalog
-from doctor.config.match import find, find_in, find_in_facts, match_sample, setting_signatures
+from doctor.config.match import find, find_in, find_in_facts, match_sample
 from doctor.config.read import parse
 from doctor.facts import Fact
 from doctor.finding import Key, Severity
+from doctor.signature import Setting
 
 CONFIGS = Path(__file__).parents[2] / "fixtures" / "config"
 
@@ -142,7 +143,7 @@ def test_axolotl_agrees(signatures: Catalog) -> None:
 
 
 def test_samples(signatures: Catalog) -> None:
-    for signature in setting_signatures(signatures):
+    for signature in signatures.of_kind(Setting):
         for sample in signature.hits:
             assert [one.id for one in match_sample(signature, sample)] == [signature.id], sample.text
         for sample in signature.misses:
@@ -166,7 +167,7 @@ def test_world_size_decides_what_only_ddp_runs_into(signatures: Catalog) -> None
         "base_model: google/gemma-3-12b-it\ndatasets:\n  - path: d\n"
         "ddp_find_unused_parameters: true\ngradient_checkpointing: true\n"
     )
-    all_ = setting_signatures(signatures)
+    all_ = signatures.of_kind(Setting)
     found = [find_in(parse(text, "run.yaml"), all_, {"world_size": Fact(n)}).findings for n in (1, 8)]
     assert [[one.id for one in each] for each in found] == [[], ["config/gemma3-use-reentrant"]]
 
@@ -206,6 +207,6 @@ def test_what_a_run_fills_in_itself_is_no_contradiction(signatures: Catalog) -> 
         f"{key}: {value}\n" for key, value in {"base_model": "gpt2", "datasets": "[{path: d}]", **settings}.items()
     )
     document = parse(text, "run.yaml")
-    written = find_in(document, setting_signatures(signatures), {}).findings
+    written = find_in(document, signatures.of_kind(Setting), {}).findings
     assert {one.id for one in written} == {"config/batch-size-keys", "config/schedule-keys"}
     assert find_in_facts(log_facts(base_model="gpt2", datasets="[]", **settings), signatures, ()) == ()

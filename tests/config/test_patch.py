@@ -7,11 +7,12 @@ import pytest
 
 from doctor import catalog
 from doctor.catalog import Catalog
-from doctor.config.match import find, find_in, setting_signatures
+from doctor.config.match import find, find_in
 from doctor.config.patch import Patch, patched
 from doctor.config.read import parse
 from doctor.errors import ConfigError
 from doctor.facts import Fact
+from doctor.signature import Setting
 
 CONFIGS = Path(__file__).parents[2] / "fixtures" / "config"
 LANGUAGE_MODEL = (
@@ -98,7 +99,7 @@ def test_notes_change_nothing(signatures: Catalog) -> None:
 
 def test_two_findings_that_want_different_values(signatures: Catalog) -> None:
     text = "base_model: google/gemma-4-31B\ndatasets: []\nadapter: lora\nlora_target_linear: true\nquantize_moe_experts: true\n"
-    result = find_in(parse(text, "run.yaml"), setting_signatures(signatures), {})
+    result = find_in(parse(text, "run.yaml"), signatures.of_kind(Setting), {})
     first, second = (
         one for one in result.findings if one.id in ("config/quantize-moe-experts", "vlm/lora-linear-hits-encoders")
     )
@@ -122,7 +123,7 @@ def test_a_dump_is_not_patched(signatures: Catalog) -> None:
 
 def test_every_patch_mends_what_it_says(signatures: Catalog) -> None:
     """On the samples of all signatures: what has been applied is found no more, and nothing worse than a note is new."""
-    all_ = setting_signatures(signatures)
+    all_ = signatures.of_kind(Setting)
     for signature in all_:
         for sample in signature.hits:
             known = {key: Fact(value) for key, value in sample.facts.items() if isinstance(value, (str, int))}
