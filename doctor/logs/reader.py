@@ -7,7 +7,7 @@ from bisect import bisect_left
 from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
-from itertools import dropwhile
+from itertools import dropwhile, islice
 from operator import itemgetter
 from typing import TYPE_CHECKING
 
@@ -30,6 +30,8 @@ OWN_STEPS = 2
 MANY_STEPS = 8
 # A program says what it is at the start of its log.
 HEAD = 128 * 1024
+# torchrun's summary ends with BORDER; TEE is how the key of a line begins that --tee copied.
+BORDER, TEE = "=====", "local_elastic="
 # Logs up to this size are kept for a second pass.
 MOST_KEPT = 4 * 1024 * 1024
 
@@ -95,6 +97,7 @@ class LogReader:
         self._tracebacks: dict[int, Record] = {}
         self._metrics: MetricReader | None = None
         self._labelled = False
+        self._late = False
         self._first_metric = index.owners.index(METRIC)
 
     def read(self, blocks: Iterable[Block]) -> Iterator[Candidate]:
@@ -182,15 +185,21 @@ class LogReader:
             self._facts.take(lines.around(end), self.path, number, lines.behind(end))
         elif owner == LAUNCHER:
             self._facts.take_failure(self.path, number, lines.behind(end))
+            self._late = _says_tee(_behind_summary(lines.behind(end)))
         elif owner == WATCHDOG:
             self._waits.take(lines.around(end), self._rank)
-        elif owner == DONE:
+        elif owner == DONE and not self._is_late(lines.around(end)):
             self.progress.done = number
-        elif owner == METRIC:
+        elif owner == METRIC and not self._is_late(lines.around(end)):
             self._progress(lines.around(end), number)
         elif not owner.startswith(MARK):
             return self.placed(lines.around(end), number, number)
         return None
+
+    def _is_late(self, line: Line) -> bool:
+        """Whether a line only comes late: torchrun gave up, and what it had read of its ranks is printed behind that."""
+        self._late = self._late and _says_tee(line)
+        return self._late
 
     def _progress(self, line: Line, number: int) -> None:
         if not self.progress.lines or self.progress.lines[-1][0] < number:
@@ -218,6 +227,17 @@ class LogReader:
 def _from_header(lines: Iterator[tuple[int, Line]]) -> Iterator[tuple[int, Line]]:
     """The lines from the header of a traceback on: a question may stand in front of it on its own line."""
     return dropwhile(lambda numbered: HEADER not in numbered[1].text, lines)
+
+
+def _behind_summary(lines: Iterator[tuple[int, Line]]) -> Line:
+    """The first line behind torchrun's summary, which ends with a border; an empty one if there is none."""
+    inside = dropwhile(lambda numbered: not numbered[1].text.startswith(BORDER), lines)
+    return next((line for _, line in islice(inside, 1, None) if line.text), Line(""))
+
+
+def _says_tee(line: Line) -> bool:
+    """Whether torchrun copied a line from the output of a rank."""
+    return any(part.startswith(TEE) for part in line.key)
 
 
 class _OnLines:

@@ -263,6 +263,19 @@ def test_a_rank_that_died_and_was_started_again_survived(find: Find) -> None:
     assert only(find(f"{died}\n" + "".join(STEP.format(n=n) for n in range(10)))).severity is Severity.NOTE
 
 
+@pytest.mark.parametrize(
+    ("between", "severity"), [("", Severity.ERROR), ("run.sh: second attempt\n", Severity.NOTE)], ids=["late", "retry"]
+)
+def test_what_torchrun_still_had_to_print_when_it_gave_up_is_no_going_on(
+    find: Find, between: str, severity: Severity
+) -> None:
+    died = "\n".join(f"[default1]:{line}" for line in TRACEBACK.format(error="KeyError: 'text'").split("\n"))
+    summary = "Root Cause (first observed failure):\n[0]:\n  rank      : 1 (local_rank: 1)\n" + "=" * 60 + "\n"
+    steps = "".join(f"[default1]:{STEP.format(n=n)}" for n in range(10)) + "[default1]:Training completed\n"
+    found = {one.id: one.severity for one in find(f"{died}\n{summary}{between}{steps}").findings}
+    assert found["data/missing-text"] is severity
+
+
 def test_what_a_rank_prints_long_after_its_exception_does_not_make_that_last_longer(find: Find) -> None:
     caught = "\n".join(f"1: {line}" for line in TRACEBACK.format(error="KeyError: 'text'").split("\n"))
     steps = "".join(f"0: step {n} loss 2.5\n" for n in range(20))
