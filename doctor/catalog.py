@@ -1,11 +1,10 @@
 """Where the signatures are: bundled with doctor, in the user's folder, and in folders given by --signatures."""
 
 import hashlib
+import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
-from importlib.resources import files
-from importlib.resources.abc import Traversable
 from pathlib import Path
 
 from doctor.errors import SignatureError
@@ -81,7 +80,7 @@ def catalog_of(found: Iterable[SignatureFile]) -> Catalog:
     return Catalog({file.id: file for file in ordered}, digest.hexdigest())
 
 
-def read_folder(folder: Traversable) -> list[SignatureFile]:
+def read_folder(folder: Path) -> list[SignatureFile]:
     """The files FAMILY/NAME.toml of a folder; SignatureError if there is no such folder or nothing in it."""
     if not folder.is_dir():
         raise SignatureError(f"{folder}: no such folder; give the folder that holds FAMILY/NAME{SUFFIX}")
@@ -91,19 +90,19 @@ def read_folder(folder: Traversable) -> list[SignatureFile]:
     return found
 
 
-def _files(folder: Traversable) -> Iterator[SignatureFile]:
-    for family in folder.iterdir():
-        if not family.is_dir():
-            continue
-        for file in family.iterdir():
+def _files(folder: Path) -> Iterator[SignatureFile]:
+    """Read by hand: with pathlib a cold start takes 10 ms longer."""
+    for family in list(os.scandir(folder)):
+        for file in list(os.scandir(family.path)) if family.is_dir() else []:
             if file.name.endswith(SUFFIX) and not file.name.startswith("."):
                 id, where = f"{family.name}/{file.name.removesuffix(SUFFIX)}", f"{family.name}/{file.name}"
-                yield SignatureFile(id, where, _text(file, where))
+                yield SignatureFile(id, where, _text(file.path, where))
 
 
-def _text(file: Traversable, where: str) -> str:
+def _text(path: str, where: str) -> str:
     try:
-        return file.read_text("utf-8")
+        with open(path, "rb") as file:
+            return file.read().decode()
     except UnicodeDecodeError:
         raise SignatureError(f"{where}: not UTF-8, which TOML has to be; save it as UTF-8") from None
     except OSError as fault:
@@ -112,9 +111,9 @@ def _text(file: Traversable, where: str) -> str:
         ) from None
 
 
-def bundled() -> Traversable:
+def bundled() -> Path:
     """The signatures that come with doctor: inside it once installed, beside it in a checkout."""
-    installed = files("doctor") / "signatures"
+    installed = Path(__file__).with_name("signatures")
     return installed if installed.is_dir() else Path(__file__).parents[1] / "signatures"
 
 

@@ -10,7 +10,7 @@ from doctor.catalog import Catalog
 from doctor.causes import explain
 from doctor.facts import Facts
 from doctor.finding import Finding, Lines, Role, Severity
-from doctor.logs import unknown
+from doctor.logs import collectives, unknown
 from doctor.logs.confirm import Confirmed, confirm
 from doctor.logs.index import Index
 from doctor.logs.reader import Candidate, LogReader, Progress
@@ -100,6 +100,8 @@ def find_in_blocks(
     known = {**(told or {}), **facts.facts()}
     survivals = _survivals(read)
     findings = [*_known_findings(survivals, known), *_unknown_findings(survivals)]
+    if not any(one.severity is Severity.ERROR and one.role is not Role.ECHO for one in findings):
+        findings += _mismatched_calls(read, catalog, known)
     skipped = {id: why for log in read for id, why in log.skipped.items()}
     metrics = [one for one in points if one is not None and len(one)]
     return LogResult(tuple(findings), known, waits.waits(), metrics, size, lines, tuple(skipped.items()))
@@ -147,6 +149,21 @@ def _confirmed(candidate: Candidate, catalog: Catalog, index: Index, skipped: di
 def _explains(match: _Match) -> bool:
     """Whether a traceback needs no other explanation: its first exception is known, or a cause in it is."""
     return match.confirmed.depth == 0 or match.signature.role is not Role.ECHO
+
+
+def _mismatched_calls(logs: list[_Log], catalog: Catalog, facts: Facts) -> Iterator[Finding]:
+    """Where only waits are seen, and every rank shows its own: that they waited in different collectives is the cause."""
+    waited = [match for log in logs for match in log.matches if match.signature.id in collectives.WAITED]
+    world = facts.get("world_size")
+    calls = collectives.calls_apart(
+        [(match.record, match.confirmed.depth) for match in waited],
+        world.value if world is not None and isinstance(world.value, int) else None,
+    )
+    first = next((match for match in waited if match.signature.id == collectives.TIMEOUT), None)
+    if not calls or first is None or collectives.ID not in catalog:
+        return
+    found = _finding([(replace(first, signature=catalog.signature(collectives.ID)), False)], facts, 0)
+    yield replace(found, evidence=tuple(map(str, calls))[:MOST_EVIDENCE], ranks=tuple(call.rank for call in calls))
 
 
 Survived = Callable[[Record], bool]

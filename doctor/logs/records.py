@@ -83,7 +83,8 @@ _SOURCE = re.compile(
 _SAMPLE = re.compile(
     r"[\"'](?:text|content|prompt|prompts|completion|completions|messages|instruction|question|answer|response|chosen|rejected|"
     r"conversations)[\"']\s*:\s*(?:\[|[\"'])|"
-    r"^\W{0,4}(?i:prompt|completion|question|answer|instruction|response|chosen|rejected|user|assistant|human)(?: \d+)?\W{0,4}: "
+    r"^\W{0,4}(?i:prompt|completion|question|answer|instruction|response|chosen|rejected|user|assistant|human|samples?|"
+    r"examples?)(?: \d+)?\W{0,4}: "
 )
 
 

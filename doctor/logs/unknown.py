@@ -15,6 +15,10 @@ _WRAPPERS = re.compile(
     r"RayActorError|ActorDiedError|EngineDeadError|DistBackendError|DistNetworkError|DistStoreError|SystemExit|KeyboardInterrupt|"
     r"BrokenPipeError|Empty)"  # queue.Empty: whoever fills the queue does not
 )
+# A command that trains nothing: what it printed is not another failure of the run.
+_TOOL = re.compile(
+    r"CalledProcessError: Command '(?!.*(?:python|torchrun|accelerate|deepspeed|mpirun|srun|axolotl|\.py\b|\.sh\b|\b(?:ba)?sh\b))"
+)
 # Without a message it says that the process at the other end of a pipe is gone; with one, that a file ends too early.
 _LOST_PIPE = "EOFError"
 _INSTALLED = re.compile(r"site-packages|dist-packages|/lib/python\d|<frozen|^<string>|torch/distributed/run\.py")
@@ -35,7 +39,9 @@ def is_echo(record: Record) -> bool:
 
 
 def _is_wrapper(raised: Raised) -> bool:
-    return raised.text == _LOST_PIPE or _WRAPPERS.fullmatch(raised.type.rpartition(".")[2]) is not None
+    if raised.text == _LOST_PIPE:
+        return True
+    return _WRAPPERS.fullmatch(raised.type.rpartition(".")[2]) is not None and not _TOOL.search(raised.text)
 
 
 def finding(record: Record, records: list[Record]) -> Finding:

@@ -339,6 +339,26 @@ def test_a_traceback_behind_a_loggers_error_has_its_rank_and_time(
     assert (finding.place.time is not None) == bool(ranks)
 
 
+WAITED = """[rank{rank}]: Traceback (most recent call last):
+[rank{rank}]:   File "/srv/run/train.py", line {line}, in <module>
+[rank{rank}]:     step()
+[rank{rank}]:   File "/opt/venv/lib/python3.11/site-packages/torch/distributed/distributed_c10d.py", line 5, in {operation}
+[rank{rank}]:     work.wait()
+[rank{rank}]: RuntimeError: [gloo/transport/tcp/unbound_buffer.cc:78] {said}
+"""
+IN_VAIN, LEFT = "Timed out waiting 20000ms for recv operation to complete", "Connection closed by peer [::1]:1"
+
+
+def test_ranks_that_wait_in_different_collectives_are_the_root_unless_another_failed(find_all: Find) -> None:
+    text = WAITED.format(rank=1, line=32, operation="barrier", said=IN_VAIN)
+    text += WAITED.format(rank=0, line=28, operation="all_gather", said=LEFT)
+    found = {one.id: one for one in find_all(text).findings}["torch/collective-mismatch"]
+    assert (found.ranks, found.place.first, found.place.rank) == ((0, 1), 6, 1)
+    assert found.evidence[1] == "rank 1 waited in barrier, called at /srv/run/train.py:32"
+    assert "torch/collective-mismatch" not in ids(find_all(text + TRACEBACK.format(error="OSError: disk")))
+    assert "torch/collective-mismatch" not in ids(find_all(text.replace("all_gather", "barrier")))
+
+
 # Causes chosen by facts
 
 AXOLOTL = "[2026-11-24 05:11:17,576] [INFO] [axolotl.cli.config] config:\n{{\n{settings}\n}}\n"

@@ -42,6 +42,7 @@ SAMPLES = [
     "{'prompt': 'Why does it say RuntimeError: CUDA out of memory?', 'completion': 'Because ...'}",
     '{"messages": [{"role": "user", "content": "Traceback (most recent call last): CUDA out of memory"}]}',
     "sample 0: {'text': 'CUDA out of memory'}",
+    "  sample: 'Fatal Python error: Segmentation fault' -> segfault",
     '"instruction": "Explain: CUDA error: device-side assert triggered"',
     "{'chosen': 'CUDA out of memory', 'rejected': 'x'}",
     "prompt: What does 'RuntimeError: Expected to mark a variable ready only once.' mean under DDP?",

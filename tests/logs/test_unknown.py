@@ -104,6 +104,17 @@ def test_a_wrapper_is_shown_only_if_there_is_nothing_else(find: Find, wrapper: s
     assert unknown(find, f"{traceback(wrapper)}\n\n{traceback('OSError: disk')}").evidence[0] == "OSError: disk"
 
 
+def test_a_command_that_trains_nothing_is_no_wrapper(find: Find) -> None:
+    def role(command: str) -> Role:
+        message = f"subprocess.CalledProcessError: Command '{command}' returned non-zero exit status 1."
+        return unknown(find, traceback(message)).role
+
+    assert role("['git', 'rev-parse', 'HEAD']") is Role.EITHER
+    assert {role(command) for command in ("['/opt/bin/python3', 'a']", "bash run", "['sh', '-c', 'x']", "./go.sh")} == {
+        Role.ECHO
+    }
+
+
 def test_a_known_exception_is_not_unknown(find: Find) -> None:
     assert [one.id for one in find(traceback("KeyError: 'text'")).findings] == ["data/missing-text"]
 
