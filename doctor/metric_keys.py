@@ -32,6 +32,8 @@ SETTINGS = (
 MIB = 1 / 1024
 BYTE = 1 / 2**30
 MS = 1e-3
+# In front of a step's time that has no name but its unit, as llm.c prints it: | lr 3.00e-04 | 1800.12 ms |
+UNNAMED_TIME = r"lr [\d.e+-]{1,12}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +114,7 @@ KEYS = (
         "step_time",
         r"elapsed time per iteration \(s\)|train_step_timing in s|timing_s/step|step_time|iter time|seconds",
     ),
+    Key("step_time", UNNAMED_TIME, separator=r" \| "),
     Key(ELAPSED, r"train_time"),
     Key("step_time", r"time"),
     Key(

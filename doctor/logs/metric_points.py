@@ -13,7 +13,7 @@ from doctor.logs.metric_regions import cut_regions
 from doctor.logs.metric_tables import written_out
 from doctor.logs.metrics import RESUME, TABLE, Hits, metric_hits
 from doctor.logs.number_columns import PADDING, Bytes, Numbers
-from doctor.metric_keys import ELAPSED, KEYS, ROLES, STEP, STEP_IN_EPOCH
+from doctor.metric_keys import ELAPSED, KEYS, ROLES, STEP, STEP_IN_EPOCH, UNNAMED_TIME
 from doctor.points import Flags, Floats, Ints, PointColumns, Points, Small
 
 NAMES = (*dict.fromkeys(key.series for key in KEYS if key.series not in ROLES), AVERAGED)
@@ -26,6 +26,7 @@ _ANY_STEP = int(np.flatnonzero(has_series(STEP))[-1])
 _SECONDS = has_series("step_time", ELAPSED) & (_UNIT == 1) & ~_INVERSE
 _ELAPSED = has_series(ELAPSED)
 _LOSS = has_series("loss", "eval_loss")
+_UNNAMED = np.array([key.spelling == UNNAMED_TIME for key in KEYS])
 # Numbers behind which a letter may stand: units, and "0/100" or "12:" behind steps.
 _WITH_UNIT = has_series("step_time", "memory", "throughput", STEP, STEP_IN_EPOCH, ELAPSED)
 
@@ -128,11 +129,13 @@ def _in_units(raw: bytes, numbers: Numbers) -> Numbers:
     """The numbers in their series' units; what turns out to be another number is left out."""
     text = np.frombuffer(raw + PADDING, np.uint8)
     key, value, stop = numbers.key, numbers.value, numbers.stop
-    value = np.where(_SECONDS[key] & _behind(text, stop, b"ms"), value * 1e-3, value) * _UNIT[key]
-    value = np.where(_ELAPSED[key] & _behind(text, stop, b"m") & ~_behind(text, stop, b"ms"), value * 60, value)
+    milliseconds = _behind(text, stop, b"ms")
+    value = np.where(_SECONDS[key] & milliseconds, value * 1e-3, value) * _UNIT[key]
+    value = np.where(_ELAPSED[key] & _behind(text, stop, b"m") & ~milliseconds, value * 60, value)
     with np.errstate(divide="ignore"):
         value = np.where(_INVERSE[key], 1 / value, value)
     good = (_WITH_UNIT[key] | ~_is_letter(text[stop])) & (np.isfinite(value) | (text[stop] != ord("-")))
+    good &= milliseconds | ~_UNNAMED[key]
     good &= ~(_STEPS[key] & (text[stop] == ord("%")))  # how far a bar is, not where
     # "Validation loss 6312:  0.149" tells the step behind the name.
     colon = np.flatnonzero(_LOSS[key] & (text[stop] == ord(":")))
