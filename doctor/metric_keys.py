@@ -91,6 +91,7 @@ KEYS = (
         primary=True,
     ),
     Key("eval_loss", r"validation loss \d{1,9}", separator=r":\s{0,4}", primary=True),
+    Key("eval_loss", r"(?:eval|valid)(?:uation|ation)?[ \w]{1,20}: loss", primary=True),
     Key("policy_loss", r"actor/pg_loss|policy_loss|loss/policy_avg|actor loss", primary=True),
     Key("value_loss", r"critic/vf_loss|value_loss|loss/value_avg"),
     Key("loss", r"loss", primary=True),
@@ -145,7 +146,8 @@ KEYS = (
     Key("reward_std", r"reward_std"),
     Key("reward", r"critic/score/mean|critic/rewards/mean|objective/scores|reward"),
     Key("frac_reward_zero_std", r"frac_reward_zero_std"),
-    Key("kl", r"objective/kl|critic/kl|actor/kl_loss|kl"),
+    Key("sequence_kl", r"objective/kl"),  # summed over the tokens of a completion
+    Key("kl", r"critic/kl|actor/kl_loss|kl"),
     Key("entropy", r"actor/entropy(?:_loss)?|objective/entropy|policy/entropy_avg|entropy"),
     Key("clip_ratio", r"clip_ratio/region_mean|actor/pg_clipfrac|policy/clipfrac_avg|clip_ratio"),
     Key("clipped_completions", r"completions/clipped_ratio|response_length/clip_ratio"),
