@@ -99,11 +99,11 @@ KEYS = (
     # The optimizer.
     Key(
         "grad_norm",
-        r"(?:actor/|optim/(?:total[ _])?|total[ _])?grad(?:ient)?[ _]norm|gnorm|(?:train )?l2_norm/grad/global|norm|gn",
+        r"(?:train/|actor/|optim/(?:total[ _])?|total[ _])?grad(?:ient)?[ _]norm|gnorm|(?:train )?l2_norm/grad/global|norm|gn",
     ),
     Key(
         "learning_rate",
-        r"(?:actor/)?(?:learning[ _]rate|lr|act_lr)|optim/lr \(group 0|(?:train )?lr-\w{1,20}(?:/group0)?",
+        r"(?:train/|actor/)?(?:learning[ _]rate|lr|act_lr)|optim/lr \(group 0|(?:train )?lr-\w{1,20}(?:/group0)?",
     ),
     Key("loss_scale", r"loss[ _]scale"),
     Key("loss_scale", r"(?:[a-z]{1,9} )?loss scale: [\d.]{1,20}, (?:but|reducing to)", separator=r"\s", primary=True),
@@ -113,7 +113,7 @@ KEYS = (
     Key("step_time", r"elapsed time per iteration \(ms\)", MS),
     Key(
         "step_time",
-        r"elapsed time per iteration \(s\)|train_step_timing in s|timing_s/step|step_time|iter time|seconds",
+        r"elapsed time per iteration \(s\)|train_step_timing in s|timing_s/step|step_time|compute_time|iter time|seconds",
     ),
     Key("step_time", UNNAMED_TIME, separator=r" \| "),
     Key(ELAPSED, r"train_time"),
@@ -125,7 +125,7 @@ KEYS = (
     ),
     Key(
         "throughput",
-        r"tps|tokens_per_second_per_gpu|tokens/train_per_sec_per_gpu|tok(?:ens)?/s(?:ec)?(?:/device)?|perf/throughput|wps|throughput",
+        r"tps|(?:perf/|train/)?tok(?:en)?s_per_sec(?:ond)?(?:_per_gpu)?|tokens/train_per_sec_per_gpu|tok(?:ens)?/s(?:ec)?(?:/device)?|perf/throughput|wps|throughput",
     ),
     Key("memory", r"max_memory_allocated|mem-allocated-bytes", BYTE),
     Key(
@@ -134,7 +134,7 @@ KEYS = (
         r"(?:train )?memory/peak_(?:allocated|active)_mem",
     ),
     Key("memory", r"data_time: [\d.]{1,9}\s{1,4}memory", MIB),
-    Key("memory", r"perf/max_memory_allocated_gb|memory/max_allocated ?\(gib\)|memory"),
+    Key("memory", r"(?:perf/|train/)?(?:peak_|gpu_)?mem(?:ory)?_gb|perf/max_memory_allocated_gb|memory/max_allocated ?\(gib\)|memory"),
     # Quality.
     Key("perplexity", r"(?:train/|eval_|train )?(?:ppl|perplexity)"),
     Key("accuracy", r"mean_token_accuracy|token_acc|accuracy|acc"),

@@ -67,6 +67,10 @@ _SETTING_LINE = r"""\W{{0,24}}(?P<key>{keys})['"]?\s*[:=]\s*['"]?(?P<value>[\w/.
 _PAIR = r"[\w .-]{1,40}[:=]\s{0,4}[\w/.:@+-]{1,200}"
 _PAIRS = re.compile(rf"\W{{0,24}}{_PAIR}(?:,\s{{1,4}}{_PAIR}){{1,40}},?\s*$")
 _SETTING_PAIR = r"""(?:^\W{{0,24}}|,\s+)(?P<key>{keys})\s*[:=]\s*(?P<value>[\w/.:@+-]+)(?=,|\s*$)"""
+# Several assignments, behind a word or not: `args: lr_scheduler_type=linear warmup_steps=20`.
+_ASSIGNMENT = r"[\w.-]{1,40}=[\w/.:@+-]{1,200}"
+_ASSIGNMENTS = re.compile(rf"\W{{0,24}}(?:[\w -]{{1,30}}:\s{{1,4}})?{_ASSIGNMENT}(?:,?\s{{1,4}}{_ASSIGNMENT}){{1,40}}\s*$")
+_SETTING_ASSIGNED = r"""(?:^|\s)(?P<key>{keys})=(?P<value>[\w/.:@+-]+?)(?=,?\s|$)"""
 # A line of metrics tells how a setting stands now, not what it was set to.
 _METRICS = re.compile(r"""\b(?:loss|grad_norm|reward)['"]?\s{0,4}[:=]\s{0,4}['"]?[-+]?[\dni.]""")
 _SETTING_INLINE = r"""['"](?P<key>{keys})['"]\s*:\s*['"]?(?P<value>[\w/.:@+-]+)['"]?(?=[,}}\s]|$)"""
@@ -112,6 +116,7 @@ class FactReader:
         self._by_leaf = {key.rsplit(".", 1)[-1]: key for key in reversed(self._keys)}
         self._line = re.compile(_SETTING_LINE.format(keys=_alternatives(self._keys)))
         self._pair = re.compile(_SETTING_PAIR.format(keys=_alternatives(self._keys)))
+        self._assigned = re.compile(_SETTING_ASSIGNED.format(keys=_alternatives(self._keys)))
         self._inline = re.compile(_SETTING_INLINE.format(keys=_alternatives(self._keys)))
         self._loose: dict[str, Fact] = {}
         self._resolved: dict[str, Fact] = {}
@@ -146,11 +151,13 @@ class FactReader:
             self._setting(setting["key"], setting["value"], path, number)
 
     def _settings_of(self, text: str) -> Iterable[re.Match[str]]:
-        """The settings that a line tells, be it one alone, pairs, or quoted ones anywhere."""
+        """The settings that a line tells, be it one alone, pairs, or assignments, or quoted ones anywhere."""
         if whole := self._line.match(text):
             return [whole]
         if _METRICS.search(text):
             return ()
+        if _ASSIGNMENTS.match(text):
+            return self._assigned.finditer(text)
         return (self._pair if _PAIRS.match(text) else self._inline).finditer(text)
 
     def take_failure(self, path: str, number: int, following: Iterator[tuple[int, Line]]) -> None:

@@ -302,6 +302,8 @@ def scaled_by_accumulation(view: View, limits: Limits) -> Answer:
     ratios = (train / evals.values)[np.isfinite(train) & np.isfinite(evals.values) & (evals.values > 0)]
     if len(ratios) < limits["evals"]:
         return None
+    if steps == 1:  # where the training loss still falls fast, it is an average over higher ones
+        ratios = ratios[-int(limits["unknown_evals"]) :]
     ratio, spread = float(np.median(ratios)), float(np.std(ratios) / np.mean(ratios))
     fits = steps > 1 and abs(ratio / steps - 1) <= limits["near"]
     equal = (
