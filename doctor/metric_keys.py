@@ -134,7 +134,10 @@ KEYS = (
         r"(?:train )?memory/peak_(?:allocated|active)_mem",
     ),
     Key("memory", r"data_time: [\d.]{1,9}\s{1,4}memory", MIB),
-    Key("memory", r"(?:perf/|train/)?(?:peak_|gpu_)?mem(?:ory)?_gb|perf/max_memory_allocated_gb|memory/max_allocated ?\(gib\)|memory"),
+    Key(
+        "memory",
+        r"(?:perf/|train/)?(?:peak_|gpu_)?mem(?:ory)?_gb|perf/max_memory_allocated_gb|memory/max_allocated ?\(gib\)|memory",
+    ),
     # Quality.
     Key("perplexity", r"(?:train/|eval_|train )?(?:ppl|perplexity)"),
     Key("accuracy", r"mean_token_accuracy|token_acc|accuracy|acc"),

@@ -43,7 +43,7 @@ def test_a_healthy_log_exits_with_0() -> None:
 
 def test_fail_on_error_passes_warnings(tmp_path: Path) -> None:
     log = tmp_path / "run.log"
-    log.write_text("UserWarning: None of the inputs have requires_grad=True. Gradients will be None\n")
+    log.write_text("UserWarning: Using a target size (torch.Size([8])): incorrect results due to broadcasting.\n")
     assert run("logs", str(log)).returncode == 1
     assert run("logs", str(log), "--fail-on", "error").returncode == 0
 

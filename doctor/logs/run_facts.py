@@ -69,7 +69,9 @@ _PAIRS = re.compile(rf"\W{{0,24}}{_PAIR}(?:,\s{{1,4}}{_PAIR}){{1,40}},?\s*$")
 _SETTING_PAIR = r"""(?:^\W{{0,24}}|,\s+)(?P<key>{keys})\s*[:=]\s*(?P<value>[\w/.:@+-]+)(?=,|\s*$)"""
 # Several assignments, behind a word or not: `args: lr_scheduler_type=linear warmup_steps=20`.
 _ASSIGNMENT = r"[\w.-]{1,40}=[\w/.:@+-]{1,200}"
-_ASSIGNMENTS = re.compile(rf"\W{{0,24}}(?:[\w -]{{1,30}}:\s{{1,4}})?{_ASSIGNMENT}(?:,?\s{{1,4}}{_ASSIGNMENT}){{1,40}}\s*$")
+_ASSIGNMENTS = re.compile(
+    rf"\W{{0,24}}(?:[\w -]{{1,30}}:\s{{1,4}})?{_ASSIGNMENT}(?:,?\s{{1,4}}{_ASSIGNMENT}){{1,40}}\s*$"
+)
 _SETTING_ASSIGNED = r"""(?:^|\s)(?P<key>{keys})=(?P<value>[\w/.:@+-]+?)(?=,?\s|$)"""
 # A line of metrics tells how a setting stands now, not what it was set to.
 _METRICS = re.compile(r"""\b(?:loss|grad_norm|reward)['"]?\s{0,4}[:=]\s{0,4}['"]?[-+]?[\dni.]""")
