@@ -13,6 +13,7 @@ from doctor.finding import Finding, Lines, Role, Severity
 from doctor.logs import collectives, unknown
 from doctor.logs.confirm import Confirmed, confirm
 from doctor.logs.index import Index
+from doctor.logs.prefixes import read_lines
 from doctor.logs.reader import Candidate, LogReader, Progress
 from doctor.logs.records import Record, spawned_rank
 from doctor.logs.run_facts import FactReader
@@ -115,7 +116,19 @@ def _read(reader: LogReader, pieces: Iterable[Block], catalog: Catalog, index: I
         if candidate.record.chain and not any(_explains(match) for match in matches):
             log.unknown.append(candidate.record)
     _read_again(reader, log, catalog, index)
+    explained = any(match.record.chain or match.signature.severity is Severity.ERROR for match in log.matches)
+    if not log.unknown and not explained:
+        log.unknown += _last_words(reader)
     return log
+
+
+def _last_words(reader: LogReader) -> Iterator[Record]:
+    """The exception on the last line of a small log: somebody copied it without its traceback."""
+    kept = bytes(reader.kept).rstrip()
+    line, number = read_lines(kept[kept.rfind(b"\n") + 1 :].rpartition(b"\r")[2])[-1], kept.count(b"\n") + 1
+    raised = unknown.lone(line.text, number)
+    if raised is not None:
+        yield replace(reader.placed(line, number, number), chain=(raised,))
 
 
 def _ranked(candidate: Candidate) -> Candidate:

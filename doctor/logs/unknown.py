@@ -21,6 +21,7 @@ _TOOL = re.compile(
 )
 # Without a message it says that the process at the other end of a pipe is gone; with one, that a file ends too early.
 _LOST_PIPE = "EOFError"
+_LONE = re.compile(r"(?P<type>(?:[A-Za-z_]\w*\.){0,8}[A-Z]\w*(?:Error|Exception)): \S.*")
 _INSTALLED = re.compile(r"site-packages|dist-packages|/lib/python\d|<frozen|^<string>|torch/distributed/run\.py")
 
 
@@ -64,6 +65,12 @@ def finding(record: Record, records: list[Record]) -> Finding:
         captures={"type": raised.type},
         fingerprint=fingerprint(ID, raised.text, frame.function if frame else ""),
     )
+
+
+def lone(text: str, line: int) -> Raised | None:
+    """The exception that a line without its traceback tells; None if it tells none."""
+    found = _LONE.fullmatch(text)
+    return Raised(found["type"], text, line, ()) if found else None
 
 
 def cut(record: Record) -> bool:

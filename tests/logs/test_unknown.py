@@ -115,6 +115,21 @@ def test_a_command_that_trains_nothing_is_no_wrapper(find: Find) -> None:
     }
 
 
+@pytest.mark.parametrize("before", ["", "step 1 loss 2.5\n", "\r 10%|#  | 1/10 [00:01<00:09, 1.0it/s]\r"])
+def test_an_exception_on_the_last_line_needs_no_traceback(find: Find, before: str) -> None:
+    found = unknown(find, f"{before}[rank13]: ValueError: the disk is round\n\n")
+    assert (found.evidence, found.ranks, found.role) == (("ValueError: the disk is round",), (13,), Role.EITHER)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["ValueError: round\nstep 1 loss 2.5\n", "no ValueError: here\n", "ValueError:\n", "{error}\nKeyError: 'x'\n"],
+)
+def test_only_a_whole_last_line_that_nothing_explains_is_an_exception(find: Find, text: str) -> None:
+    found = find(text.format(error="RuntimeError: Expected to mark a variable ready only once."))
+    assert "unknown/exception" not in [one.id for one in found.findings]
+
+
 def test_a_known_exception_is_not_unknown(find: Find) -> None:
     assert [one.id for one in find(traceback("KeyError: 'text'")).findings] == ["data/missing-text"]
 
