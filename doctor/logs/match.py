@@ -165,18 +165,35 @@ def _explains(match: _Match) -> bool:
 
 
 def _mismatched_calls(logs: list[_Log], catalog: Catalog, facts: Facts) -> Iterator[Finding]:
-    """Where only waits are seen, and every rank shows its own: that they waited in different collectives is the cause."""
+    """Where only waits are seen: that ranks waited in different collectives, or that one had no more to run, is the cause."""
     waited = [match for log in logs for match in log.matches if match.signature.id in collectives.WAITED]
-    world = facts.get("world_size")
-    calls = collectives.calls_apart(
-        [(match.record, match.confirmed.depth) for match in waited],
-        world.value if world is not None and isinstance(world.value, int) else None,
-    )
-    first = next((match for match in waited if match.signature.id == collectives.TIMEOUT), None)
-    if not calls or first is None or collectives.ID not in catalog:
+    match, calls, more = _apart(waited, facts) or _left(waited, facts) or (None, (), ())
+    if match is None or collectives.ID not in catalog:
         return
-    found = _finding([(replace(first, signature=catalog.signature(collectives.ID)), False)], facts, 0)
-    yield replace(found, evidence=tuple(map(str, calls))[:MOST_EVIDENCE], ranks=tuple(call.rank for call in calls))
+    found = _finding([(replace(match, signature=catalog.signature(collectives.ID)), False)], facts, 0)
+    lines = (*map(str, calls), *more)[:MOST_EVIDENCE]
+    yield replace(found, evidence=lines, ranks=tuple(call.rank for call in calls))
+
+
+_Shown = tuple[_Match, tuple[collectives.Call, ...], tuple[str, ...]]
+
+
+def _apart(waited: list[_Match], facts: Facts) -> _Shown | None:
+    """The first timeout and the calls of all ranks, where these differ."""
+    first = next((match for match in waited if match.signature.id == collectives.TIMEOUT), None)
+    world = facts.get("world_size")
+    size = world.value if world is not None and isinstance(world.value, int) else None
+    calls = collectives.calls_apart([(match.record, match.confirmed.depth) for match in waited], size)
+    return (first, calls, ()) if first is not None and calls else None
+
+
+def _left(waited: list[_Match], facts: Facts) -> _Shown | None:
+    """The wait of the only rank that failed, and its call."""
+    for match in waited:
+        call = collectives.call_left(match.record, match.confirmed.depth, facts)
+        if call is not None:
+            return match, (call,), (collectives.LEFT,)
+    return None
 
 
 Survived = Callable[[Record], bool]

@@ -83,6 +83,7 @@ _DEVICE = (
 
 # The lines of torchrun's failure block: `  rank      : 1 (local_rank: 1)`.
 _FIELD = re.compile(r"\s*(time|host|rank|exitcode)\s+:\s+(-?[\w.:-]+)")
+_ALONE = "<NO_OTHER_FAILURES>"  # all others ended with exit code 0
 _FAILURE_KEYS = ("time", "host", "rank", "exitcode")
 
 # Only reentrant checkpointing has a backward of its own in the stack.
@@ -102,6 +103,7 @@ def fact_patterns(keys: Iterable[str]) -> tuple[str, ...]:
         r"\bNVIDIA (?:[AHBL]\d{2,3}|GeForce|RTX|Tesla|GH200)",
         _SETTING.format(keys=names),
         r"\bconfig:\s*\n?\{?",
+        _ALONE,
     )
 
 
@@ -210,6 +212,8 @@ def _versions(text: str) -> Iterator[tuple[str, str]]:
 def _singles(text: str) -> Iterator[tuple[str, Value]]:
     """Facts of which a line tells one."""
     world, device, distributed = (re.search(pattern, text) for pattern in (_WORLD, _DEVICE, _DISTRIBUTED))
+    if _ALONE in text:
+        yield "failed.alone", True
     if world and not text[: world.start()].endswith("parallel "):
         yield "world_size", int(world["world"])
     if device:

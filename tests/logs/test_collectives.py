@@ -1,8 +1,11 @@
 """Ranks that waited in different collectives are told from ranks that waited for one that is elsewhere."""
 
+from dataclasses import replace
+
 import pytest
 
-from doctor.logs.collectives import calls_apart
+from doctor.facts import Fact, Facts
+from doctor.logs.collectives import call_left, calls_apart
 from doctor.logs.records import Frame, Raised, Record
 
 C10D = "/opt/venv/lib/python3.11/site-packages/torch/distributed/distributed_c10d.py"
@@ -28,6 +31,37 @@ def test_ranks_in_different_collectives_are_named_with_their_lines() -> None:
 def test_backward_is_a_collective_as_well() -> None:
     backward = waited(0, 5, (GRAPH, "_engine_run_backward"))
     assert calls_apart([backward, BARRIER], None)[0].operation == "the reduction of gradients in backward()"
+
+
+FAILED_ALONE = {"failed.rank": Fact(0), "failed.alone": Fact(value=True)}
+
+
+def left(peer: str, rank: int | None = 0) -> Record:
+    record = waited(rank, 7, (C10D, "all_reduce"))[0]
+    raised = replace(record.chain[0], text=f"RuntimeError: Connection closed by peer [{peer}]:38296.")
+    return replace(record, chain=(raised,))
+
+
+def test_a_peer_on_the_same_host_that_did_not_fail_had_ended_normally() -> None:
+    assert str(call_left(left("127.0.1.1"), 0, FAILED_ALONE)) == (
+        "rank 0 waited in all_reduce, called at /srv/run/train.py:7"
+    )
+    assert call_left(left("::1"), 0, FAILED_ALONE) is not None
+
+
+@pytest.mark.parametrize(
+    ("record", "facts"),
+    [
+        (left("10.0.0.5"), FAILED_ALONE),
+        (left("127.0.0.1", rank=1), FAILED_ALONE),
+        (left("127.0.0.1", rank=None), FAILED_ALONE),
+        (left("127.0.0.1"), {"failed.rank": Fact(0)}),
+        (left("127.0.0.1"), {}),
+    ],
+    ids=["another host", "another rank", "no rank", "others failed", "no summary"],
+)
+def test_a_peer_that_may_have_failed_is_left_open(record: Record, facts: Facts) -> None:
+    assert call_left(record, 0, facts) is None
 
 
 @pytest.mark.parametrize(

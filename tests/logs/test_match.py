@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from doctor.catalog import Catalog, SignatureFile, catalog_of
 from doctor.finding import Finding, Lines, Severity
+from doctor.logs.collectives import LEFT as LEFT_NORMALLY
 from doctor.logs.index import compile_index
 from doctor.logs.match import MOST_EVIDENCE, LogResult, find_in_blocks, find_in_text
 from doctor.logs.source import Block
@@ -357,6 +358,14 @@ def test_ranks_that_wait_in_different_collectives_are_the_root_unless_another_fa
     assert found.evidence[1] == "rank 1 waited in barrier, called at /srv/run/train.py:32"
     assert "torch/collective-mismatch" not in ids(find_all(text + TRACEBACK.format(error="OSError: disk")))
     assert "torch/collective-mismatch" not in ids(find_all(text.replace("all_gather", "barrier")))
+
+
+def test_a_rank_that_alone_failed_had_more_collectives_than_its_peer(find_all: Find) -> None:
+    text = WAITED.format(rank=0, line=28, operation="all_gather", said="Connection closed by peer [127.0.1.1]:9")
+    summary = "Failures:\n  <NO_OTHER_FAILURES>\n---\nRoot Cause (first observed failure):\n[0]:\n  rank      : 0 (local_rank: 0)\n"
+    found = {one.id: one for one in find_all(text + summary).findings}["torch/collective-mismatch"]
+    assert (found.evidence[1], found.ranks) == (LEFT_NORMALLY, (0,))
+    assert "torch/collective-mismatch" not in ids(find_all(text + summary.replace("  <NO_OTHER_FAILURES>\n", "")))
 
 
 # Causes chosen by facts
