@@ -342,3 +342,17 @@ def test_a_loss_scale_collapses_by_halvings_however_often_it_is_logged(
 ) -> None:
     answer = ask(rule["trace/loss-scale-collapse"], run_of({"loss_scale": scale}))
     assert isinstance(answer, Seen) is found
+
+
+@pytest.mark.parametrize("found", [True, False])
+def test_an_unknown_accumulation_shows_where_the_loss_no_longer_falls_fast(
+    found: bool, rule: Mapping[str, Trace]
+) -> None:
+    evals = fall(5.0, 3.0, 12, pace=2.0)
+    train = [8 * value for value in [6.5, *evals[:-1]]]  # an average over the steps before each evaluation
+    ratios = np.array(train) / np.array(evals)
+    assert ratios.std() / ratios.mean() > 0.02
+    if not found:
+        train[-4:] = [value * (1 + n / 10) for n, value in enumerate(train[-4:])]
+    answer = ask(rule["trace/loss-scaled-by-accumulation"], run_of({"loss": train, "eval_loss": evals}))
+    assert isinstance(answer, Seen) is found
