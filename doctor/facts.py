@@ -28,6 +28,12 @@ class Fact:
 Facts = Mapping[str, Fact]
 
 
+def whole_number(facts: Facts, key: str) -> int | None:
+    """A fact that is a whole number, if it is known."""
+    fact = facts.get(key)
+    return fact.value if fact is not None and isinstance(fact.value, int) else None
+
+
 @dataclass(frozen=True, slots=True)
 class Equals:
     """The fact is one of these values. An unset fact counts as false, unless ``is_set``: then it has to be set."""

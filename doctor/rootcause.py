@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from enum import IntEnum, StrEnum
 from fnmatch import fnmatchcase
 
-from doctor.facts import Facts
+from doctor.facts import Facts, whole_number
 from doctor.finding import Confidence, Finding, Key, Lines, Role, Severity
 from doctor.waits import Missed, Wait, missed
 
@@ -125,10 +125,10 @@ _PLACES = {Severity.ERROR: 0, Severity.WARNING: 1, Severity.NOTE: 3}
 
 def judge(findings: Iterable[Finding], facts: Facts, waits: Sequence[Wait] = ()) -> tuple[Verdict, tuple[Finding, ...]]:
     """The verdict, and the findings in the order of a report: root, other roots, warnings, echoes, notes."""
-    awaited = missed(waits, _number(facts, "world_size"))
+    awaited = missed(waits, whole_number(facts, "world_size"))
     found = list(findings)
     explained = _explained(found)
-    first = _number(facts, "failed.rank")
+    first = whole_number(facts, "failed.rank")
     roots = [one for one in found if _may_be_root(one) and one.id not in explained]
     root = min(roots, key=lambda one: _order(one, first), default=None)
     if root is not None and _waits_for_others(root, facts, awaited):
@@ -161,12 +161,6 @@ def _may_be_root(finding: Finding) -> bool:
     return finding.role is not Role.ECHO and finding.severity is not Severity.NOTE
 
 
-def _number(facts: Facts, key: str) -> int | None:
-    """A fact that is a whole number, if it is known."""
-    fact = facts.get(key)
-    return fact.value if fact is not None and isinstance(fact.value, int) else None
-
-
 def _order(finding: Finding, first_failed: int | None = None) -> tuple[object, ...]:
     """Severity, kind of evidence, certainty, clock, whether the launcher saw another rank fail first, place."""
     place = finding.place
@@ -183,7 +177,7 @@ def _waits_for_others(root: Finding, facts: Facts, awaited: Missed | None) -> bo
         return True
     if kind(root) is not Evidence.TIMEOUT or root.role is not Role.EITHER:
         return False
-    world = _number(facts, "world_size")
+    world = whole_number(facts, "world_size")
     return bool(awaited and awaited.ranks) or (world is not None and 0 < len(root.ranks) < world)
 
 
@@ -246,5 +240,5 @@ def _unheard(errors: Sequence[Finding], facts: Facts, awaited: Missed | None) ->
     """The ranks that others waited for, or else those that print nothing at all."""
     if awaited and awaited.ranks:
         return list(awaited.ranks)
-    world, heard = _number(facts, "world_size"), {rank for one in errors for rank in one.ranks}
+    world, heard = whole_number(facts, "world_size"), {rank for one in errors for rank in one.ranks}
     return sorted(set(range(min(world, 4096))) - heard) if world is not None and heard else []

@@ -60,7 +60,6 @@ def call_left(record: Record, depth: int, facts: Facts) -> Call | None:
 def _call(rank: int, raised: Raised) -> Call:
     frame = unknown.user_frame(raised)
     at = f"{frame.path}:{frame.line}" if frame else ""
-    inside = [one.function for one in raised.frames if _COLLECTIVE.search(one.path)]
-    if not inside and any(_BACKWARD.search(one.path) for one in raised.frames):
-        inside = ["the reduction of gradients in backward()"]
-    return Call(rank, next(iter(inside), ""), at)
+    backward = any(_BACKWARD.search(one.path) for one in raised.frames)
+    otherwise = "the reduction of gradients in backward()" if backward else ""
+    return Call(rank, next((one.function for one in raised.frames if _COLLECTIVE.search(one.path)), otherwise), at)

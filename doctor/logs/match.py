@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING
 
 from doctor.catalog import Catalog
 from doctor.causes import explain
-from doctor.facts import Facts
+from doctor.facts import Facts, whole_number
 from doctor.finding import Finding, Lines, Role, Severity
 from doctor.logs import collectives, unknown
 from doctor.logs.confirm import Confirmed, confirm
 from doctor.logs.index import Index
-from doctor.logs.prefixes import read_lines
 from doctor.logs.reader import Candidate, LogReader, Progress
 from doctor.logs.records import Record, spawned_rank
 from doctor.logs.run_facts import FactReader
@@ -124,11 +123,10 @@ def _read(reader: LogReader, pieces: Iterable[Block], catalog: Catalog, index: I
 
 def _last_words(reader: LogReader) -> Iterator[Record]:
     """The exception on the last line of a small log: somebody copied it without its traceback."""
-    kept = bytes(reader.kept).rstrip()
-    line, number = read_lines(kept[kept.rfind(b"\n") + 1 :].rpartition(b"\r")[2])[-1], kept.count(b"\n") + 1
-    raised = unknown.lone(line.text, number)
+    record = reader.last_line()
+    raised = unknown.lone(record.text, record.line)
     if raised is not None:
-        yield replace(reader.placed(line, number, number), chain=(raised,))
+        yield replace(record, chain=(raised,))
 
 
 def _ranked(candidate: Candidate) -> Candidate:
@@ -181,9 +179,8 @@ _Shown = tuple[_Match, tuple[collectives.Call, ...], tuple[str, ...]]
 def _apart(waited: list[_Match], facts: Facts) -> _Shown | None:
     """The first timeout and the calls of all ranks, where these differ."""
     first = next((match for match in waited if match.signature.id == collectives.TIMEOUT), None)
-    world = facts.get("world_size")
-    size = world.value if world is not None and isinstance(world.value, int) else None
-    calls = collectives.calls_apart([(match.record, match.confirmed.depth) for match in waited], size)
+    tracebacks = [(match.record, match.confirmed.depth) for match in waited]
+    calls = collectives.calls_apart(tracebacks, whole_number(facts, "world_size"))
     return (first, calls, ()) if first is not None and calls else None
 
 

@@ -125,6 +125,12 @@ class LogReader:
         """The metrics of this log; None if it has none."""
         return None if self._metrics is None else self._metrics.points()
 
+    def last_line(self) -> Record:
+        """The last line of a small log that holds more than white space; an empty one of a large log."""
+        kept = bytes(self.kept).rstrip()
+        number = kept.count(b"\n") + 1
+        return self.placed(BlockLines(Block(kept, len(kept)), number, 0).around(len(kept)), number, number)
+
     def _read_metrics(self, block: Block, metrics: list[tuple[int, int]]) -> None:
         """Numpy is loaded by the first metric line."""
         if metrics and self._metrics is None:
@@ -188,21 +194,21 @@ class LogReader:
             self._late = _says_tee(_behind_summary(lines.behind(end)))
         elif owner == WATCHDOG:
             self._waits.take(lines.around(end), self._rank)
-        elif owner == DONE and not self._is_late(lines.around(end)):
-            self.progress.done = number
-        elif owner == METRIC and not self._is_late(lines.around(end)):
-            self._progress(lines.around(end), number)
+        elif owner in (DONE, METRIC):
+            self._went_on(owner, lines.around(end), number)
         elif not owner.startswith(MARK):
             return self.placed(lines.around(end), number, number)
         return None
 
-    def _is_late(self, line: Line) -> bool:
-        """Whether a line only comes late: torchrun gave up, and what it had read of its ranks is printed behind that."""
+    def _went_on(self, owner: str, line: Line, number: int) -> None:
+        """Note that training goes on or is done, unless the line only comes late: torchrun gave up, and what it had read of its
+        ranks is printed behind that."""
         self._late = self._late and _says_tee(line)
-        return self._late
-
-    def _progress(self, line: Line, number: int) -> None:
-        if not self.progress.lines or self.progress.lines[-1][0] < number:
+        if self._late:
+            return
+        if owner == DONE:
+            self.progress.done = number
+        elif not self.progress.lines or self.progress.lines[-1][0] < number:
             self.progress.lines.append((number, self.placed(line, number, number).rank))
 
     def placed(self, line: Line, first: int, last: int) -> Record:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from math import log
 
-from doctor.facts import Facts
+from doctor.facts import Facts, whole_number
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,9 +69,9 @@ SMALLEST_GUESSED = 30_000
 
 def known_vocabulary(facts: Facts) -> Vocabulary | None:
     """The vocabulary that the configuration names, or that the model's family has."""
-    fact = facts.get("config.vocab_size")
-    if fact is not None and isinstance(fact.value, int) and fact.value > 1:
-        return Vocabulary(fact.value, _family(facts) or "this model", certain=True)
+    size = whole_number(facts, "config.vocab_size")
+    if size is not None and size > 1:
+        return Vocabulary(size, _family(facts) or "this model", certain=True)
     words = _words(facts)
     for pattern, family, size in FAMILIES:
         if pattern in words:
