@@ -14,17 +14,21 @@ AVERAGED = "averaged_step_time"
 _ELAPSED = has_series(ELAPSED)
 
 
+def elapsed_told(numbers: Numbers, records: Records) -> Floats:
+    """The seconds since the loop's start that each record tells, NaN where it tells none."""
+    return first_of(numbers, records, _ELAPSED)
+
+
 class ElapsedReader:
     """Divides the time between records by the steps between them; remembers the last record between texts."""
 
     def __init__(self) -> None:
         self._last = (np.nan, np.nan)
 
-    def step_times(self, numbers: Numbers, records: Records, steps: Floats) -> Floats:
+    def step_times(self, elapsed: Floats, steps: Floats) -> Floats:
         """The average seconds of the steps that end at each record, NaN where that can't be told."""
-        elapsed = first_of(numbers, records, _ELAPSED)
         known = np.flatnonzero(np.isfinite(elapsed) & ~np.isnan(steps))
-        found = np.full(len(records), np.nan)
+        found = np.full(len(steps), np.nan)
         if len(known):
             spent = np.diff(elapsed[known], prepend=self._last[0])
             taken = np.diff(steps[known], prepend=self._last[1])

@@ -60,6 +60,71 @@ def _under_headers(text: Bytes, ends: Ints, numbers: Numbers, piece: Ints) -> In
     return moved
 
 
+@dataclass(frozen=True, slots=True)
+class Steps:
+    """What a text says of the steps of its records; NaN where it says nothing.
+
+    ``own[r]`` is the global step in record r, ``inside[r]`` the step within the epoch and ``length[r]`` the epoch's length,
+    ``bar[r]`` and ``bar_total[r]`` the progress bar in a record that tells no other step, ``epoch[r]`` and ``header[r]`` what
+    the last line with an epoch or a header said before the record ended.
+    """
+
+    own: Floats
+    inside: Floats
+    length: Floats
+    bar: Floats
+    bar_total: Floats
+    epoch: Floats
+    header: Floats
+    last_epoch: float
+    last_header: float
+
+
+def steps_told(text: bytes, numbers: Numbers, records: Records) -> Steps:
+    """The steps of the records of one text."""
+    own = first_of(numbers, records, _STEP)
+    inside, length = _in_epoch(text, numbers, records)
+    bar, bar_total = _bars(text, numbers, records, np.isnan(own) & np.isnan(inside))
+    epoch, last_epoch = _carried(numbers, records, _EPOCH)
+    header, last_header = _carried(numbers, records, _HEADER)
+    named = first_of(numbers, records, _EPOCH)
+    epoch = np.where(np.isnan(named), epoch, named)
+    return Steps(own, inside, length, bar, bar_total, epoch, header, last_epoch, last_header)
+
+
+def _in_epoch(text: bytes, numbers: Numbers, records: Records) -> tuple[Floats, Floats]:
+    """Steps that start again in each epoch, and the epoch's length where it stands behind a slash."""
+    inside, lengths = np.full(len(records), np.nan), np.full(len(records), np.nan)
+    which = _STEP_IN_EPOCH[numbers.key] & (records.of_number >= 0)
+    if which.any():
+        inner, record = numbers.only(which), records.of_number[which]
+        padded = np.frombuffer(text + PADDING, np.uint8)
+        skipped = inner.stop + np.where(padded[inner.stop + 1] == ord(" "), 2, 1)
+        length, _, good = numbers_at(padded, skipped)
+        good &= padded[inner.stop] == ord("/")
+        inside[record], lengths[record] = inner.value, np.where(good, length, np.nan)
+    return inside, lengths
+
+
+def _bars(text: bytes, numbers: Numbers, records: Records, asked: Flags) -> tuple[Floats, Floats]:
+    """(n, total) of the progress bars in these records. A bar in front of a dict is older than the dict, so it says nothing."""
+    found = np.full((len(records), 2), np.nan)
+    rows = np.flatnonzero(asked & ~_quoted(text, numbers, records))
+    pieces = [text[a:b] for a, b in zip(records.start[rows].tolist(), records.stop[rows].tolist(), strict=True)]
+    found[rows] = np.array([_bar(piece) for piece in pieces], np.float64).reshape(-1, 2)
+    return found[:, 0], found[:, 1]
+
+
+def _quoted(text: bytes, numbers: Numbers, records: Records) -> Flags:
+    """Which records have a primary number behind a quoted key, as dicts do."""
+    quoted = np.zeros(len(records), np.bool_)
+    data = np.frombuffer(text, np.uint8)
+    which = (records.of_number >= 0) & _PRIMARY[numbers.key]
+    near = np.stack([data[np.maximum(numbers.start[which] - n, 0)] for n in range(1, 5)])
+    quoted[records.of_number[which]] = np.isin(near, (34, 39)).any(axis=0)
+    return quoted
+
+
 class StepReader:
     """Finds the step of each record; remembers between texts what headers and epoch lines said."""
 
@@ -67,62 +132,26 @@ class StepReader:
         self._header = np.nan
         self._epoch = np.nan
         self._first_epoch = np.nan
-        self._resumed = False
 
-    def steps(self, text: bytes, numbers: Numbers, records: Records) -> Floats:
-        """The global step of each record, NaN where it can't be told."""
-        step = first_of(numbers, records, _STEP)
-        epoch = self._epochs(numbers, records)
-        self._add_in_epoch(text, numbers, records, epoch, step)
-        self._add_bars(text, numbers, records, epoch, step)
-        header, self._header = _carried(numbers, records, _HEADER, self._header)
+    def steps(self, told: Steps) -> Floats:
+        """The global step of each record, NaN where it can't be told; in-epoch steps count from the first epoch's start."""
+        epoch = self._epochs(told)
+        before = np.nan_to_num((epoch - 1) * told.length)
+        step = np.where(np.isnan(told.own), told.inside + before, told.own)
+        bar = told.bar + np.where(np.isnan(epoch), 0, np.floor(epoch) - 1) * told.bar_total
+        step = np.where(np.isnan(step), bar, step)
+        header = np.where(np.isnan(told.header), self._header, told.header)
+        self._header = self._header if np.isnan(told.last_header) else told.last_header
         return np.where(np.isnan(step), header, step)
 
-    def restarts(self, resumed: Ints, records: Records) -> Flags:
-        """Which records are the first behind a place that says the run was resumed."""
-        restart = np.zeros(len(records) + 1, np.bool_)
-        restart[0] = self._resumed
-        restart[np.searchsorted(records.start, resumed)] = True
-        self._resumed = bool(restart[len(records)])
-        return restart[: len(records)]
-
-    def _epochs(self, numbers: Numbers, records: Records) -> Floats:
+    def _epochs(self, told: Steps) -> Floats:
         """The epoch of each record, its own or that of the last line that told one; counted from 1."""
-        own = first_of(numbers, records, _EPOCH)
-        carried, self._epoch = _carried(numbers, records, _EPOCH, self._epoch)
-        epoch = np.where(np.isnan(own), carried, own)
+        epoch = np.where(np.isnan(told.epoch), self._epoch, told.epoch)
+        self._epoch = self._epoch if np.isnan(told.last_epoch) else told.last_epoch
         if np.isnan(self._first_epoch) and not np.isnan(epoch).all():
             self._first_epoch = epoch[~np.isnan(epoch)][0]
-        return epoch + (self._first_epoch == 0)
-
-    def _add_in_epoch(self, text: bytes, numbers: Numbers, records: Records, epoch: Floats, step: Floats) -> None:
-        """Steps that start again in each epoch, made global where the epoch's length stands behind a slash."""
-        which = _STEP_IN_EPOCH[numbers.key] & (records.of_number >= 0)
-        if not which.any():
-            return
-        inner, record = numbers.only(which), records.of_number[which]
-        padded = np.frombuffer(text + PADDING, np.uint8)
-        skipped = inner.stop + np.where(padded[inner.stop + 1] == ord(" "), 2, 1)
-        length, _, good = numbers_at(padded, skipped)
-        good &= padded[inner.stop] == ord("/")
-        before = np.where(good & ~np.isnan(epoch[record]), (epoch[record] - 1) * length, 0)
-        missing = np.isnan(step[record])
-        step[record[missing]] = (inner.value + before)[missing]
-
-    def _add_bars(self, text: bytes, numbers: Numbers, records: Records, epoch: Floats, step: Floats) -> None:
-        """Steps of progress bars. A bar in front of a dict is older than the dict, so it says nothing."""
-        quoted = np.zeros(len(records), np.bool_)
-        data = np.frombuffer(text, np.uint8)
-        inner = numbers.only((records.of_number >= 0) & _PRIMARY[numbers.key])
-        near = np.stack([data[np.maximum(inner.start - n, 0)] for n in range(1, 5)])
-        quoted[records.of_number[(records.of_number >= 0) & _PRIMARY[numbers.key]]] = np.isin(near, (34, 39)).any(
-            axis=0
-        )
-        rows = np.flatnonzero(np.isnan(step) & ~quoted)
-        pieces = [text[a:b] for a, b in zip(records.start[rows].tolist(), records.stop[rows].tolist(), strict=True)]
-        found = np.array([_bar(piece) for piece in pieces], np.float64).reshape(-1, 2)
-        inside = np.where(np.isnan(epoch[rows]), 0, np.floor(epoch[rows]) - 1) * found[:, 1]
-        step[rows] = found[:, 0] + inside
+        counted: Floats = epoch + (self._first_epoch == 0)
+        return counted
 
 
 _BAR = re.compile(rb"(\d+)/(\d+) ?(?:\[|- |\xe2\x94\x81|\xe2\x94\x80|\x1b\[\d+m\xe2\x94|train_loss)")
@@ -150,8 +179,8 @@ def first_of(numbers: Numbers, records: Records, keys: Flags) -> Floats:
     return found
 
 
-def _carried(numbers: Numbers, records: Records, keys: Flags, before: float) -> tuple[Floats, float]:
-    """For each record the last number of these keys in front of its end, and the last of all."""
+def _carried(numbers: Numbers, records: Records, keys: Flags) -> tuple[Floats, float]:
+    """For each record the last number of these keys in front of its end, and the last of all; NaN where there is none."""
     inner = numbers.only(keys[numbers.key])
-    values = np.concatenate(([before], inner.value))
+    values = np.concatenate(([np.nan], inner.value))
     return values[np.searchsorted(inner.start, records.stop)], float(values[-1])

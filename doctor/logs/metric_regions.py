@@ -12,6 +12,18 @@ REACH = 8192
 MOST_INDENTED = 60
 
 
+class LineEnds:
+    """Where the lines of a block end."""
+
+    def __init__(self, data: bytes) -> None:
+        self.offsets: Ints = np.flatnonzero(np.frombuffer(data, np.uint8) == ord("\n"))
+
+    def between(self, start: int, end: int) -> int:
+        """How many lines end between these offsets."""
+        first, last = np.searchsorted(self.offsets, (start, end))
+        return int(last - first)
+
+
 @dataclass(frozen=True, slots=True)
 class Regions:
     """Whole lines cut out of a block. Region r starts at offset ``source[r]`` of the block and ``start[r]`` of ``text``, and its
@@ -37,9 +49,9 @@ class Regions:
         return found
 
 
-def cut_regions(data: bytes, ends: Ints, first_line: int) -> Regions:
-    """The lines around these hits, each with the line before it (which may name the epoch)."""
-    newlines = np.flatnonzero(np.frombuffer(data, np.uint8) == ord("\n"))
+def cut_regions(data: bytes, ends: Ints, lines: LineEnds) -> Regions:
+    """The lines around these hits, each with the line before it (which may name the epoch); the block's first line is 0."""
+    newlines = lines.offsets
     groups = np.flatnonzero(np.diff(ends) > NEAR) + 1
     firsts, lasts = ends[np.concatenate(([0], groups))], ends[np.concatenate((groups - 1, [len(ends) - 1]))]
     begins = _starts_above(newlines, firsts - 1)
@@ -49,7 +61,7 @@ def cut_regions(data: bytes, ends: Ints, first_line: int) -> Regions:
     begins, stops = begins[kept], stops[kept]
     text = b"".join([data[begin:stop] for begin, stop in zip(begins.tolist(), stops.tolist(), strict=True)])
     lengths = stops - begins
-    return Regions(text, begins, np.cumsum(lengths) - lengths, first_line + np.searchsorted(newlines, begins))
+    return Regions(text, begins, np.cumsum(lengths) - lengths, np.searchsorted(newlines, begins))
 
 
 def _starts_above(newlines: Ints, offsets: Ints) -> Ints:

@@ -3,29 +3,26 @@
 from __future__ import annotations
 
 import re
-from bisect import bisect_left
 from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from itertools import dropwhile, islice
-from operator import itemgetter
 from typing import TYPE_CHECKING
 
 from doctor.logs.block_lines import BlockLines
+from doctor.logs.block_scan import LAST_PROGRESS, BlockScanner
 from doctor.logs.index import Index
 from doctor.logs.marks import DONE, FACT, LAUNCHER, MARK, METRIC, TRACEBACK, WATCHDOG
 from doctor.logs.prefixes import Line
 from doctor.logs.records import Record
 from doctor.logs.run_facts import FactReader
-from doctor.logs.scan import scan_ahead
+from doctor.logs.scan_ahead import scan_ahead
 from doctor.logs.source import Block
 from doctor.logs.tracebacks import HEADER, ignores, read_traceback, with_announced
 from doctor.logs.watchdog import WaitReader
 
 # Behind so many lines with hits of one signature in one log, the rest is counted without being read.
 MOST_READ = 20_000
-# So many of the last hits of progress are looked at; a line may name several losses.
-LAST_PROGRESS = 16
 OWN_STEPS = 2
 MANY_STEPS = 8
 # A program says what it is at the start of its log.
@@ -40,6 +37,7 @@ _PATH_HOST = re.compile(r"\b((?:node|host|worker|gpu)[\w-]*?\d+)\b", re.IGNORECA
 
 
 if TYPE_CHECKING:
+    from doctor.logs.metric_columns import MetricColumns
     from doctor.logs.metric_points import MetricReader
     from doctor.points import Points
 
@@ -88,7 +86,7 @@ class LogReader:
         self.progress = Progress()
         self.unread: dict[str, int] = {}
         self.kept = bytearray()
-        self._index = index
+        self._scanner = BlockScanner(index.scanner, index.owners)
         self._facts = facts
         self._waits = waits
         self._rank, self._host = _place_in_path(path)
@@ -98,18 +96,17 @@ class LogReader:
         self._metrics: MetricReader | None = None
         self._labelled = False
         self._late = False
-        self._first_metric = index.owners.index(METRIC)
 
     def read(self, blocks: Iterable[Block]) -> Iterator[Candidate]:
         """All candidates in the order of the log; a traceback comes with the block in which it starts."""
         ended = True
-        for block, scanned in scan_ahead(self._index.scanner, blocks):
+        for block, scanned in scan_ahead(self._scanner, blocks):
             if not self.size:
                 self._facts.take_framework(block.data[:HEAD].decode("utf-8", "replace"), self.path)
             lines = BlockLines(block, self.lines + 1, scanned.newlines, self._labelled or None)
-            metrics, others = self._split(block, scanned.hits)
-            self._read_metrics(block, metrics)
-            yield from self._candidates(block, others, lines)
+            if scanned.metrics is not None:
+                self._take(scanned.metrics)
+            yield from self._candidates(block, scanned.hits, lines)
             self._labelled = bool(lines.labelled)
             if self.size <= MOST_KEPT:
                 self.kept += block.data[block.start : block.end]
@@ -131,14 +128,12 @@ class LogReader:
         number = kept.count(b"\n") + 1
         return self.placed(BlockLines(Block(kept, len(kept)), number, 0).around(len(kept)), number, number)
 
-    def _read_metrics(self, block: Block, metrics: list[tuple[int, int]]) -> None:
-        """Numpy is loaded by the first metric line."""
-        if metrics and self._metrics is None:
+    def _take(self, metrics: MetricColumns) -> None:
+        if self._metrics is None:
             from doctor.logs.metric_points import MetricReader
 
             self._metrics = MetricReader(self.path)
-        if self._metrics is not None:
-            self._metrics.take(block.data, metrics, self.lines + 1)
+        self._metrics.take(metrics, self.lines + 1)
 
     def _candidates(self, block: Block, hits: list[tuple[str, int]], lines: BlockLines) -> Iterator[Candidate]:
         """Hits behind the block's end count only if they stand in a traceback that starts before it."""
@@ -155,24 +150,6 @@ class LogReader:
                 found.setdefault((record, at), set()).add(owner)
         for (record, _), owners in found.items():
             yield Candidate(record, frozenset(owner for owner in owners if not owner.startswith(MARK)))
-
-    def _split(self, block: Block, hits: list[tuple[int, int]]) -> tuple[list[tuple[int, int]], list[tuple[str, int]]]:
-        """(number, end) of the block's own metric hits, and (owner, end) of the hits to look at that no earlier block had.
-
-        Of metric hits only the last are looked at: they show that training goes on. What a line of metrics says of the
-        learning rate is no setting.
-        """
-        owners, first = self._index.owners, self._first_metric
-        metrics = [(pattern - first, end) for pattern, end in hits if owners[pattern] == METRIC]
-        beside = _OnLines(block.data, [end for _, end in metrics])
-        metrics = [(number, end) for number, end in metrics if block.start < end <= block.end]
-        others = [
-            (owners[pattern], end)
-            for pattern, end in hits
-            if end > block.start and (owner := owners[pattern]) != METRIC and not (owner == FACT and end in beside)
-        ]
-        progress = ((METRIC, end) for _, end in metrics[-LAST_PROGRESS:])
-        return metrics, sorted([*others, *progress], key=itemgetter(1))
 
     def _wanted(self, owner: str, number: int) -> bool:
         """Whether a hit is to be looked at; of a flood only the first lines are, and the others counted."""
@@ -244,19 +221,6 @@ def _behind_summary(lines: Iterator[tuple[int, Line]]) -> Line:
 def _says_tee(line: Line) -> bool:
     """Whether torchrun copied a line from the output of a rank."""
     return any(part.startswith(TEE) for part in line.key)
-
-
-class _OnLines:
-    """The lines on which these ascending end offsets lie, as a set of offsets."""
-
-    def __init__(self, data: bytes, ends: list[int]) -> None:
-        self._data = data
-        self._ends = ends
-
-    def __contains__(self, end: int) -> bool:
-        ends, behind = self._ends, bisect_left(self._ends, end)
-        before = behind > 0 and self._data.find(b"\n", ends[behind - 1], end - 1) < 0
-        return before or (behind < len(ends) and self._data.find(b"\n", end, ends[behind] - 1) < 0)
 
 
 def _place_in_path(path: str) -> tuple[int | None, str | None]:

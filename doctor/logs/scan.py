@@ -1,20 +1,11 @@
-"""The multi-pattern scan: every pattern of every signature in one Hyperscan database, blocks in, hits out."""
+"""The multi-pattern scan: every pattern of every signature in one Hyperscan database, bytes in, hits out."""
 
-import os
 import re
-import threading
-from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 import hyperscan
 
 from doctor.errors import SignatureError
-from doctor.logs.source import Block
-
-# Hyperscan lets go of the interpreter while it scans.
-THREADS = min(4, os.cpu_count() or 1)
 
 # Named groups, anchors and what may follow the last literal: Hyperscan needs none of it to find the line.
 _NAMED = re.compile(r"\(\?P<\w+>")
@@ -35,31 +26,23 @@ NOWHERE = r"\x00\x00no pattern"
 
 
 class Scanner:
-    """A compiled database. Threads may scan at the same time: each has a copy of its own, since scanning locks it."""
+    """A compiled database, for one thread."""
 
     def __init__(self, dumped: bytes) -> None:
         self._dumped = dumped
-        self._own = threading.local()
-        self._own.database = _loaded(dumped)
+        self._database = hyperscan.loadb(dumped, hyperscan.HS_MODE_BLOCK)
+        self._database.scratch = hyperscan.Scratch(self._database)
 
     def hits(self, data: bytes) -> list[tuple[int, int]]:
         """(pattern number, end offset) of every match, in the order of their ends."""
         found: list[tuple[int, int]] = []
         append = found.append
-        if not hasattr(self._own, "database"):
-            self._own.database = _loaded(self._dumped)
-        self._own.database.scan(data, lambda number, start, end, flags, context: append((number, end)))
+        self._database.scan(data, lambda number, start, end, flags, context: append((number, end)))
         return found
 
     def dump(self) -> bytes:
         """The database as bytes, for ``load``."""
         return self._dumped
-
-
-def _loaded(dumped: bytes) -> hyperscan.Database:
-    database = hyperscan.loadb(dumped, hyperscan.HS_MODE_BLOCK)
-    database.scratch = hyperscan.Scratch(database)
-    return database
 
 
 def load(dumped: bytes) -> Scanner:
@@ -76,31 +59,6 @@ def compile_patterns(patterns: Sequence[str], names: Sequence[str]) -> Scanner:
     database = hyperscan.Database(mode=hyperscan.HS_MODE_BLOCK)
     database.compile(expressions=expressions, ids=list(range(len(expressions))), flags=flags)
     return Scanner(bytes(hyperscan.dumpb(database)))
-
-
-@dataclass(frozen=True, slots=True)
-class Scanned:
-    """What a scan finds in a block: its hits, and the number of line ends between its start and its end."""
-
-    hits: list[tuple[int, int]]
-    newlines: int
-
-
-def scan_ahead(scanner: Scanner, blocks: Iterable[Block]) -> Iterator[tuple[Block, Scanned]]:
-    """Blocks with what is in them, in order; while one is looked at, the next are read and scanned by other threads."""
-
-    def scan(block: Block) -> Scanned:
-        return Scanned(scanner.hits(block.data), block.data.count(b"\n", block.start, block.end))
-
-    ahead: deque[tuple[Block, Future[Scanned]]] = deque()
-    with ThreadPoolExecutor(THREADS) as pool:
-        for block in blocks:
-            ahead.append((block, pool.submit(scan, block)))
-            if len(ahead) > THREADS:
-                first, scanned = ahead.popleft()
-                yield first, scanned.result()
-        for first, scanned in ahead:
-            yield first, scanned.result()
 
 
 def widened(pattern: str) -> str:

@@ -52,7 +52,7 @@ class Block:
     """A piece of a log. Matches that end behind ``start`` and not behind ``end`` belong to this block.
 
     The bytes behind ``end`` come again in the next. Those before ``start`` came before: the line in front, or the
-    start of one that was cut.
+    start of one that was cut. Only the first block of a log starts at 0.
     """
 
     data: bytes

@@ -8,21 +8,27 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TransferSpeedColumn
 
-# Seconds of work before a bar is worth looking at.
-QUIET = 1.0
+# Seconds of work before a bar is worth looking at, and between two looks.
+QUIET, REFRESH = 1.0, 0.1
 
 
 @contextmanager
 def bytes_bar(paths: tuple[str, ...]) -> Iterator[Callable[[int], None]]:
-    """A callback for bytes read; the bar appears after a second and leaves nothing behind."""
-    bar = Progress(BarColumn(), DownloadColumn(), TransferSpeedColumn(), console=Console(stderr=True), transient=True)
-    task = bar.add_task("", total=_size(paths))
-    started = time.monotonic()
+    """A callback for bytes read; the bar appears after a second and leaves nothing behind.
+
+    It is drawn when bytes were read: a thread that draws would keep the process from starting others.
+    """
+    columns = BarColumn(), DownloadColumn(), TransferSpeedColumn()
+    bar = Progress(*columns, console=Console(stderr=True), transient=True, auto_refresh=False)
+    task, due = bar.add_task("", total=_size(paths)), time.monotonic() + QUIET
 
     def on_read(count: int) -> None:
+        nonlocal due
         bar.advance(task, count)
-        if not bar.live.is_started and time.monotonic() - started > QUIET:
+        if time.monotonic() > due:
             bar.start()
+            bar.refresh()
+            due = time.monotonic() + REFRESH
 
     try:
         yield on_read

@@ -14,9 +14,12 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
+from doctor.logs.block_scan import BlockScanner
+from doctor.logs.marks import METRIC
 from doctor.logs.metric_points import MetricReader
 from doctor.logs.metrics import METRIC_PATTERNS
-from doctor.logs.scan import Scanner, compile_patterns
+from doctor.logs.scan import compile_patterns
+from doctor.logs.source import Block
 from doctor.points import Points
 
 BLOCK = 4 * 1024 * 1024
@@ -43,11 +46,13 @@ def blocks(data: bytes) -> Iterator[bytes]:
         at = end
 
 
-def read(data: bytes, scanner: Scanner) -> Points:
+def read(data: bytes, scanner: BlockScanner) -> Points:
     reader, line = MetricReader("x"), 1
     for block in blocks(data):
-        reader.take(block, scanner.hits(block), line)
-        line += block.count(b"\n")
+        scanned = scanner.scan(Block(block, len(block)))
+        if scanned.metrics is not None:
+            reader.take(scanned.metrics, line)
+        line += scanned.newlines
     return reader.points()
 
 
@@ -69,7 +74,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--lines", type=int, default=1_000_000)
     lines = parser.parse_args().lines
-    scanner = compile_patterns(METRIC_PATTERNS, METRIC_PATTERNS)
+    scanner = BlockScanner(compile_patterns(METRIC_PATTERNS, METRIC_PATTERNS), [METRIC] * len(METRIC_PATTERNS))
     print(f"{'format':16} {'MB':>6} {'points':>9} {'doctor':>8} {'peer':>8} {'ratio':>6} {'peak MB':>8}")
     for name, line in FORMATS.items():
         data = "".join(f"{line(n)}\n" for n in range(lines)).encode()
@@ -83,7 +88,7 @@ def main() -> None:
     )
     start = time.process_time()
     for block in blocks(prose):
-        scanner.hits(block)
+        scanner.scan(Block(block, len(block)))
     print(f"scan of a log without metrics: {len(prose) / 1e6 / (time.process_time() - start):.0f} MB/s")
 
 

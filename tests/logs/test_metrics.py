@@ -10,7 +10,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from doctor.logs.metric_columns import ColumnReader
 from doctor.logs.metric_points import MetricReader, points_in_text
+from doctor.logs.metric_regions import LineEnds
 from doctor.logs.metrics import METRIC_PATTERNS, metric_hits
 from doctor.logs.scan import compile_patterns
 from doctor.points import Points
@@ -25,6 +27,13 @@ Read = Callable[[str], Points]
 @pytest.fixture(scope="module")
 def read() -> Read:
     return points_in_text
+
+
+def take(reader: MetricReader, text: bytes, first_line: int) -> None:
+    """Give a reader one more block."""
+    columns = ColumnReader().read(text, metric_hits(text), LineEnds(text))
+    assert columns is not None
+    reader.take(columns, first_line)
 
 
 def records(points: Points) -> Records:
@@ -104,16 +113,16 @@ def test_the_time_since_the_start_goes_on_in_the_next_block() -> None:
     for n, text in enumerate(
         (b"step:10/90 train_loss:3.5 train_time:1.0m\n", b"step:20/90 train_loss:3.4 train_time:2.0m\n")
     ):
-        reader.take(text, metric_hits(text), n + 1)
+        take(reader, text, n + 1)
     assert records(reader.points())[-1] == (20.0, {"loss": 3.4, "averaged_step_time": 6.0})
 
 
 def test_blocks_are_read_like_one_text() -> None:
     texts = [f"[step={n}/90,epoch=0]\n    train/CrossEntropyLoss={5 - n / 10}\n".encode() for n in range(40)]
     whole, parts = MetricReader("run.log"), MetricReader("run.log")
-    whole.take(b"".join(texts), metric_hits(b"".join(texts)), 1)
+    take(whole, b"".join(texts), 1)
     for n, text in enumerate(texts):
-        parts.take(text, metric_hits(text), 1 + 2 * n)
+        take(parts, text, 1 + 2 * n)
     assert records(parts.points()) == records(whole.points())
     assert parts.points().line.tolist() == whole.points().line.tolist()
 
@@ -121,7 +130,7 @@ def test_blocks_are_read_like_one_text() -> None:
 def test_a_header_speaks_for_lines_in_the_next_block() -> None:
     reader = MetricReader("run.log")
     for n, text in enumerate((b"[batch=7/9]:\n", b"Train loss/train/total: 3.5\n")):
-        reader.take(text, metric_hits(text), n + 1)
+        take(reader, text, n + 1)
     assert records(reader.points()) == [(7.0, {"loss": 3.5})]
 
 
@@ -241,7 +250,7 @@ def test_bytes_between_change_nothing(pieces: list[bytes], gap: int) -> None:
     noise = [b"\n" + piece.replace(b"{", b"") + b"\n" + b"." * gap + b"\n" for piece in pieces] or [b""]
     data = b"".join(noise[n % len(noise)] + line for n, line in enumerate(lines))
     reader = MetricReader("x")
-    reader.take(data, metric_hits(data), 1)
+    take(reader, data, 1)
     assert [row["loss"] for _, row in records(reader.points()) if "loss" in row] == [5.0, 4.0, 3.0, 2.0]
 
 

@@ -1,7 +1,5 @@
 """The scan: every place where ``regex`` would find a pattern is among the hits, whatever surrounds it."""
 
-import threading
-
 import pytest
 import regex
 from hypothesis import given
@@ -10,16 +8,13 @@ from hypothesis import strategies as st
 from doctor.catalog import Catalog
 from doctor.errors import SignatureError
 from doctor.logs.scan import (
-    Scanned,
     Scanner,
     compile_patterns,
     load,
     needs_prefilter,
-    scan_ahead,
     squeezed_pattern,
     widened,
 )
-from doctor.logs.source import Block
 from doctor.signature import Text
 
 
@@ -35,31 +30,6 @@ def test_a_dumped_scanner_scans_the_same() -> None:
     one = scanner("an error", r"rank (?P<rank>\d+)")
     data = b"rank 12: an error" * 3
     assert load(one.dump()).hits(data) == one.hits(data) != []
-
-
-def test_threads_may_scan_at_the_same_time() -> None:
-    one, data, found = scanner("needle"), b"hay needle " * 20_000, list[list[tuple[int, int]]]()
-    threads = [threading.Thread(target=lambda: found.append(one.hits(data))) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert found == [[(0, 11 * n + 10) for n in range(20_000)]] * 4
-
-
-def test_scanning_ahead_keeps_the_order() -> None:
-    blocks = [Block(f"block {n} ".encode() + b"error" * (n % 3), 5) for n in range(50)]
-    one = scanner("error")
-    assert list(scan_ahead(one, iter(blocks))) == [(block, Scanned(one.hits(block.data), 0)) for block in blocks]
-
-
-def test_scanning_ahead_passes_a_failure_on() -> None:
-    def failing():
-        yield Block(b"x", 1)
-        raise SignatureError("no more")
-
-    with pytest.raises(SignatureError, match="no more"):
-        list(scan_ahead(scanner("error"), failing()))
 
 
 @pytest.mark.parametrize(

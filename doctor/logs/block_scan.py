@@ -1,0 +1,83 @@
+"""What one block of a log holds, found without knowing the others: so blocks can be looked at in any order, in any process."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Sequence
+from dataclasses import dataclass
+from operator import itemgetter
+from typing import TYPE_CHECKING
+
+from doctor.logs.marks import FACT, METRIC
+from doctor.logs.scan import Scanner
+from doctor.logs.source import Block
+
+# So many of the last hits of progress are looked at; a line may name several losses.
+LAST_PROGRESS = 16
+
+if TYPE_CHECKING:
+    from doctor.logs.metric_columns import ColumnReader, MetricColumns
+
+
+@dataclass(frozen=True, slots=True)
+class Scanned:
+    """``hits`` are (owner, end) of what is to be looked at, in the order of their ends; ``newlines`` counts the line ends
+    between the block's start and its end; ``metrics`` is None if it has none."""
+
+    hits: list[tuple[str, int]]
+    newlines: int
+    metrics: MetricColumns | None = None
+
+
+class BlockScanner:
+    """Scans blocks. ``owners[n]`` is the signature id (or the mark) that pattern n of the scanner belongs to."""
+
+    def __init__(self, scanner: Scanner, owners: Sequence[str]) -> None:
+        self._scanner = scanner
+        self._owners = owners
+        self._first_metric = owners.index(METRIC) if METRIC in owners else len(owners)
+        self._columns: ColumnReader | None = None
+
+    def scan(self, block: Block) -> Scanned:
+        """The hits and the metrics of one block. Numpy is loaded by the first metric line."""
+        metrics, others = self._split(block, self._scanner.hits(block.data))
+        if not metrics:
+            return Scanned(others, block.data.count(b"\n", block.start, block.end))
+        from doctor.logs.metric_columns import ColumnReader
+        from doctor.logs.metric_regions import LineEnds
+
+        self._columns = self._columns or ColumnReader()
+        lines = LineEnds(block.data)
+        columns = self._columns.read(block.data, metrics, lines, whole=not block.start)
+        return Scanned(others, lines.between(block.start, block.end), columns)
+
+    def _split(self, block: Block, hits: list[tuple[int, int]]) -> tuple[list[tuple[int, int]], list[tuple[str, int]]]:
+        """(number, end) of the block's own metric hits, and (owner, end) of the hits to look at that no earlier block had.
+
+        Of metric hits only the last are looked at: they show that training goes on. What a line of metrics says of the
+        learning rate is no setting.
+        """
+        owners, first = self._owners, self._first_metric
+        metrics = [(pattern - first, end) for pattern, end in hits if owners[pattern] == METRIC]
+        beside = _OnLines(block.data, [end for _, end in metrics])
+        metrics = [(number, end) for number, end in metrics if block.start < end <= block.end]
+        others = [
+            (owners[pattern], end)
+            for pattern, end in hits
+            if end > block.start and (owner := owners[pattern]) != METRIC and not (owner == FACT and end in beside)
+        ]
+        progress = ((METRIC, end) for _, end in metrics[-LAST_PROGRESS:])
+        return metrics, sorted([*others, *progress], key=itemgetter(1))
+
+
+class _OnLines:
+    """The lines on which these ascending end offsets lie, as a set of offsets."""
+
+    def __init__(self, data: bytes, ends: list[int]) -> None:
+        self._data = data
+        self._ends = ends
+
+    def __contains__(self, end: int) -> bool:
+        ends, behind = self._ends, bisect_left(self._ends, end)
+        before = behind > 0 and self._data.find(b"\n", ends[behind - 1], end - 1) < 0
+        return before or (behind < len(ends) and self._data.find(b"\n", end, ends[behind] - 1) < 0)

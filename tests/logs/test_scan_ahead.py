@@ -1,0 +1,157 @@
+"""Blocks come back in order with what is in them, whoever scanned them and whatever became of the others."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from doctor.errors import LogError
+from doctor.logs import scan_ahead as module
+from doctor.logs.block_scan import BlockScanner
+from doctor.logs.marks import METRIC
+from doctor.logs.metrics import METRIC_PATTERNS
+from doctor.logs.scan import compile_patterns
+from doctor.logs.scan_ahead import ALONE, SLOT, scan_ahead
+from doctor.logs.source import Block
+
+LINUX = pytest.mark.skipif(sys.platform != "linux", reason="forks on Linux only")
+
+
+@pytest.fixture(scope="module")
+def scanner() -> BlockScanner:
+    patterns = ["an error", *METRIC_PATTERNS]
+    return BlockScanner(compile_patterns(patterns, patterns), ["some/error", *[METRIC] * len(METRIC_PATTERNS)])
+
+
+def made(count: int) -> list[Block]:
+    texts = [f"block {n}\n{{'loss': {n}.5, 'epoch': {n}}}\n".encode() + b"an error\n" * (n % 3) for n in range(count)]
+    return [Block(text, len(text), 1) for text in texts]
+
+
+def workers() -> set[int]:
+    """The processes that this one has started and that are alive."""
+    tasks = Path("/proc/self/task")
+    return {int(pid) for task in tasks.iterdir() for pid in (task / "children").read_text().split()}
+
+
+def check(scanner: BlockScanner, blocks: list[Block], found: Iterator[tuple[Block, object]]) -> None:
+    for block, (same, scanned) in zip(blocks, found, strict=True):
+        alone = scanner.scan(block)
+        assert same is block
+        assert (scanned.hits, scanned.newlines) == (alone.hits, alone.newlines)
+        assert scanned.metrics.value.tolist() == alone.metrics.value.tolist() != []
+
+
+@pytest.mark.parametrize("count", [0, 1, ALONE, ALONE + 1, 60])
+def test_blocks_come_in_order_with_what_is_in_them(scanner: BlockScanner, count: int) -> None:
+    blocks = made(count)
+    check(scanner, blocks, scan_ahead(scanner, iter(blocks)))
+
+
+@LINUX
+def test_only_a_large_log_has_others_scan(scanner: BlockScanner) -> None:
+    before = workers()
+    found = scan_ahead(scanner, iter(made(60)))
+    for _ in range(ALONE):
+        next(found)
+        assert workers() == before
+    next(found)
+    assert len(workers() - before) == module.WORKERS
+    list(found)
+    assert workers() == before
+
+
+def test_a_block_that_is_too_long_for_others_is_scanned(scanner: BlockScanner) -> None:
+    blocks = made(12)
+    blocks[9] = Block(b"x" * SLOT + blocks[9].data, SLOT + blocks[9].end, 1)
+    check(scanner, blocks, scan_ahead(scanner, iter(blocks)))
+
+
+def test_where_threads_run_nothing_is_forked(scanner: BlockScanner) -> None:
+    done = threading.Event()
+    thread = threading.Thread(target=done.wait)
+    thread.start()
+    try:
+        before, blocks = workers(), made(20)
+        found = scan_ahead(scanner, iter(blocks))
+        first = [next(found) for _ in range(10)]
+        assert workers() == before
+        check(scanner, blocks, iter([*first, *found]))
+    finally:
+        done.set()
+        thread.join()
+
+
+@LINUX
+def test_a_process_that_is_killed_costs_time_only(scanner: BlockScanner) -> None:
+    blocks, before = made(60), workers()
+    found = scan_ahead(scanner, iter(blocks))
+    first = [next(found) for _ in range(ALONE + 2)]
+    os.kill(max(workers() - before), signal.SIGKILL)
+    check(scanner, blocks, iter([*first, *found]))
+
+
+@LINUX
+@pytest.mark.parametrize("started", [0, 1])
+def test_a_machine_that_starts_no_more_processes(
+    scanner: BlockScanner, monkeypatch: pytest.MonkeyPatch, started: int
+) -> None:
+    fork, left = os.fork, [None] * started
+
+    def refused() -> int:
+        if not left:
+            raise BlockingIOError("Resource temporarily unavailable")
+        left.pop()
+        return fork()
+
+    monkeypatch.setattr(os, "fork", refused)
+    before, blocks = workers(), made(20)
+    check(scanner, blocks, scan_ahead(scanner, iter(blocks)))
+    assert workers() == before
+
+
+@LINUX
+@pytest.mark.parametrize("count", [2, ALONE + 1, 20])
+def test_a_failure_to_read_is_passed_on_and_nobody_is_left(scanner: BlockScanner, count: int) -> None:
+    def failing() -> Iterator[Block]:
+        yield from made(count)
+        raise LogError("no more")
+
+    before = workers()
+    with pytest.raises(LogError, match="no more"):
+        list(scan_ahead(scanner, failing()))
+    assert workers() == before
+
+
+@LINUX
+def test_nobody_outlives_a_process_that_is_killed(tmp_path: Path) -> None:
+    log = tmp_path / "run.log"
+    log.write_text("a line like any other\n" * 1_500_000)
+    code = (
+        "import sys, time; from doctor import catalog; from doctor.logs import reader, match, source\n"
+        "from doctor.logs.index import load_index\n"
+        "def slow(count): time.sleep(0.3)\n"
+        "known = catalog.load()\n"
+        f"match.find(source.find_sources([{str(log)!r}]), known, load_index(known), slow)"
+    )
+    started = subprocess.Popen([sys.executable, "-c", code])
+    children = Path(f"/proc/{started.pid}/task/{started.pid}/children")
+    others = until(lambda: children.read_text().split())
+    started.kill()
+    started.wait()
+    until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in others))
+
+
+def until(asked, seconds: float = 30):  # type: ignore[no-untyped-def]
+    """What is asked for, once it is true."""
+    limit = time.monotonic() + seconds
+    while not (found := asked()):
+        assert time.monotonic() < limit
+        time.sleep(0.01)
+    return found
