@@ -7,16 +7,17 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import signal
 import sys
 import threading
 from collections import deque
 from collections.abc import Iterable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
+from functools import partial
 from itertools import islice
 from mmap import mmap
 
+from doctor.forked import forked_pool
 from doctor.logs.block_scan import BlockScanner, Scanned
 from doctor.logs.source import BLOCK, Block
 
@@ -70,8 +71,7 @@ class _Workers:
         self._next = 0
         self._broken = False
         self._others = set(multiprocessing.active_children())
-        context = multiprocessing.get_context("fork")
-        self._pool = ProcessPoolExecutor(WORKERS, context, _start, (scanner, self._memory))
+        self._pool = forked_pool(WORKERS, partial(_start, scanner, self._memory))
 
     def __enter__(self) -> _Workers:
         return self
@@ -110,18 +110,8 @@ _handed: tuple[BlockScanner, mmap]
 
 
 def _start(scanner: BlockScanner, memory: mmap) -> None:
-    """The first that a process does. Whoever interrupts means the one that started it, and nobody outlives that."""
     global _handed
     _handed = scanner, memory
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-
-
-def _end_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
 
 
 def _scan(at: int, size: int, end: int, start: int) -> Scanned:

@@ -77,7 +77,7 @@ def _distance(mine: Entry, base: Entry, measured: Measured) -> float | None:
     for at in range(0, mine.count, STEP):
         count = min(STEP, mine.count - at)
         difference = _values(mine, at, count) - _values(base, at, count)
-        squares += float(np.vecdot(difference, difference))
+        squares += float(difference @ difference)
     return math.sqrt(squares) / measured.moments.norm
 
 

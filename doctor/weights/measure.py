@@ -1,19 +1,15 @@
 """One streaming pass over a checkpoint: processes read spans of SPAN bytes; memory does not grow with the files."""
 
-import ctypes
 import math
 import os
-import signal
-import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from functools import cache
-from multiprocessing import get_context
 from pathlib import Path
 
 from doctor.errors import CheckpointError
+from doctor.forked import forked_pool
 from doctor.weights.dtypes import DTYPES, Dtype
 from doctor.weights.entries import Entry, Fault, FaultKind, Piece
 from doctor.weights.layers import TensorRole, is_expert_stack, place_of
@@ -22,7 +18,6 @@ from doctor.weights.moments import Moments, Workspace, merge
 SPAN = 32 << 20
 SMALL = 128 << 20  # bytes that are measured sooner than processes are started
 MOST_WORKERS = 16
-PR_SET_PDEATHSIG = 1
 NOT_WEIGHTS = (TensorRole.BUFFER, TensorRole.SCALE, TensorRole.PACKED)
 
 Progress = Callable[[int], None]
@@ -154,20 +149,13 @@ def _results(tasks: Sequence[list[_Span]], workers: int) -> Iterator[list[_Resul
     if workers < 2 or sum(span.nbytes for task in tasks for span in task) < SMALL or not hasattr(os, "fork"):
         yield from map(_run, tasks)
         return
-    pool = ProcessPoolExecutor(workers, get_context("fork"), _leave_with_parent)
+    pool = forked_pool(workers)
     try:
         yield from pool.map(_run, tasks)
     except BrokenProcessPool:
         raise CheckpointError("a process that measured was killed, most likely for memory; try again") from None
     finally:
         pool.shutdown(cancel_futures=True)
-
-
-def _leave_with_parent() -> None:
-    """A worker leaves Ctrl-C to its parent, and ends when that one is killed."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def _run(task: list[_Span]) -> list[_Result]:

@@ -57,6 +57,11 @@ def test_cancellation_overflow_and_underflow_do_not_cost_digits(scale: float, sh
     agrees(moments_of(tensor, "F32"), tensor, 3e-7)
 
 
+@pytest.mark.parametrize("dtype", ["BF16", "F16", "F32"])
+def test_a_mean_as_large_as_the_deviation_costs_few_digits(dtype: str) -> None:
+    agrees(moments_of(tensor := random(dtype, CHUNK // 2, 0.02, 0.03), dtype), tensor, 1e-6)
+
+
 @pytest.mark.parametrize("dtype", ["F8_E4M3", "F8_E5M2", "F8_E4M3FNUZ", "F8_E5M2FNUZ", "F8_E8M0"])
 def test_8_bit_floats(dtype: str) -> None:
     tensor = (torch.rand(5000) * 4 + 0.1).to(getattr(torch, DTYPES[dtype].torch))

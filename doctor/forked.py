@@ -1,0 +1,24 @@
+"""Processes that are forked to share the work of the one that waits for them."""
+
+import ctypes
+import signal
+import sys
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+
+PR_SET_PDEATHSIG = 1
+
+
+def forked_pool(workers: int, start: Callable[[], None] | None = None) -> ProcessPoolExecutor:
+    """A pool of so many processes, each of which calls ``start`` first; it needs not be picklable, as nothing is sent."""
+    return ProcessPoolExecutor(workers, get_context("fork"), _begin, (start,))
+
+
+def _begin(start: Callable[[], None] | None) -> None:
+    """A worker leaves Ctrl-C to its parent, and ends when that one is killed."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if start is not None:
+        start()
