@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from operator import itemgetter
 from typing import TYPE_CHECKING
 
+from doctor.logs.block_lines import BlockLines
 from doctor.logs.marks import FACT, METRIC
+from doctor.logs.prefixes import Line
 from doctor.logs.scan import Scanner
 from doctor.logs.source import Block
 
@@ -21,12 +23,19 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Scanned:
-    """``hits`` are (owner, end) of what is to be looked at, in the order of their ends; ``newlines`` counts the line ends
-    between the block's start and its end; ``metrics`` is None if it has none."""
+    """What is in a block.
+
+    ``hits`` are (owner, end) of what is to be looked at, in the order of their ends; ``newlines`` counts the line ends between
+    the block's start and its end; ``metrics`` is None if it has none. For each end of a hit of METRIC, ``steps`` has the number
+    of line ends between the block's start and it, and its line, of which only the prefixes are kept; ``labelled`` is what these
+    lines have shown, as BlockLines has it.
+    """
 
     hits: list[tuple[str, int]]
     newlines: int
     metrics: MetricColumns | None = None
+    steps: Mapping[int, tuple[int, Line]] = field(default_factory=dict)
+    labelled: bool | None = None
 
 
 class BlockScanner:
@@ -47,9 +56,16 @@ class BlockScanner:
         from doctor.logs.metric_regions import LineEnds
 
         self._columns = self._columns or ColumnReader()
-        lines = LineEnds(block.data)
-        columns = self._columns.read(block.data, metrics, lines, whole=not block.start)
-        return Scanned(others, lines.between(block.start, block.end), columns)
+        ends = LineEnds(block.data)
+        newlines = ends.between(block.start, block.end)
+        columns = self._columns.read(block.data, metrics, ends, whole=not block.start)
+        lines = BlockLines(block, 0, newlines)
+        steps = {
+            end: (ends.between(block.start, end - 1), lines.around(end).with_text(""))
+            for owner, end in others
+            if owner == METRIC
+        }
+        return Scanned(others, newlines, columns, steps, lines.labelled)
 
     def _split(self, block: Block, hits: list[tuple[int, int]]) -> tuple[list[tuple[int, int]], list[tuple[str, int]]]:
         """(number, end) of the block's own metric hits, and (owner, end) of the hits to look at that no earlier block had.

@@ -10,7 +10,7 @@ from itertools import dropwhile, islice
 from typing import TYPE_CHECKING
 
 from doctor.logs.block_lines import BlockLines
-from doctor.logs.block_scan import LAST_PROGRESS, BlockScanner
+from doctor.logs.block_scan import LAST_PROGRESS, BlockScanner, Scanned
 from doctor.logs.index import Index
 from doctor.logs.marks import DONE, FACT, LAUNCHER, MARK, METRIC, TRACEBACK, WATCHDOG
 from doctor.logs.prefixes import Line
@@ -106,8 +106,8 @@ class LogReader:
             lines = BlockLines(block, self.lines + 1, scanned.newlines, self._labelled or None)
             if scanned.metrics is not None:
                 self._take(scanned.metrics)
-            yield from self._candidates(block, scanned.hits, lines)
-            self._labelled = bool(lines.labelled)
+            yield from self._candidates(block, scanned, lines)
+            self._labelled = bool(lines.labelled or scanned.labelled)
             if self.size <= MOST_KEPT:
                 self.kept += block.data[block.start : block.end]
             self.lines += scanned.newlines
@@ -135,14 +135,18 @@ class LogReader:
             self._metrics = MetricReader(self.path)
         self._metrics.take(metrics, self.lines + 1)
 
-    def _candidates(self, block: Block, hits: list[tuple[str, int]], lines: BlockLines) -> Iterator[Candidate]:
+    def _candidates(self, block: Block, scanned: Scanned, lines: BlockLines) -> Iterator[Candidate]:
         """Hits behind the block's end count only if they stand in a traceback that starts before it."""
         known = frozenset(self._tracebacks)
         found: dict[tuple[Record, int], set[str]] = {}
-        for owner, end in hits:
-            number = lines.number(end - 1)
+        for owner, end in scanned.hits:
+            step = scanned.steps[end] if owner == METRIC else None
+            number = self.lines + 1 + step[0] if step else lines.number(end - 1)
             record = self._tracebacks.get(number)
             if number in known or (record is None and end > block.end) or not self._wanted(owner, number):
+                continue
+            if step and record is None:
+                self._went_on(owner, step[1], number)
                 continue
             record = record or self._record(owner, end, number, lines)
             if record is not None:
@@ -171,7 +175,7 @@ class LogReader:
             self._late = _says_tee(_behind_summary(lines.behind(end)))
         elif owner == WATCHDOG:
             self._waits.take(lines.around(end), self._rank)
-        elif owner in (DONE, METRIC):
+        elif owner == DONE:
             self._went_on(owner, lines.around(end), number)
         elif not owner.startswith(MARK):
             return self.placed(lines.around(end), number, number)
