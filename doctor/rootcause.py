@@ -85,6 +85,7 @@ KINDS: tuple[tuple[str, Evidence], ...] = (
     ("host/illegal-instruction", Evidence.EXIT),
     ("host/oom-killed", Evidence.EXIT),
     ("host/sigbus-nccl-shm", Evidence.EXIT),
+    ("host/cpu-time-limit", Evidence.EXIT),
     ("host/terminated", Evidence.EXIT),
     ("host/interrupted", Evidence.EXIT),
     ("host/user-signal", Evidence.EXIT),

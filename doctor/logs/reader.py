@@ -18,7 +18,7 @@ from doctor.logs.records import Record
 from doctor.logs.run_facts import FactReader
 from doctor.logs.scan_ahead import scan_ahead
 from doctor.logs.source import Block
-from doctor.logs.tracebacks import HEADER, ignores, read_traceback, with_announced
+from doctor.logs.tracebacks import HEADER, ignores, is_retried, read_traceback, with_announced
 from doctor.logs.watchdog import WaitReader
 
 # Behind so many lines with hits of one signature in one log, the rest is counted without being read.
@@ -206,7 +206,9 @@ class LogReader:
         header = header if before is None else with_announced(header, before)
         text = "\n".join(raised.text for raised in found.chain)
         placed = self.placed(header.with_text(text), min(found.lines), max(found.lines))
-        record = replace(placed, chain=found.chain, ignored=before is not None and ignores(before.text))
+        behind = (line.text for number, line in lines.following(end) if number > placed.last_line and line.text)
+        gone = before is not None and (ignores(before.text) or is_retried(before.text, list(islice(behind, 2))))
+        record = replace(placed, chain=found.chain, ignored=gone)
         self._tracebacks.update(dict.fromkeys(found.lines, record))
         return record
 

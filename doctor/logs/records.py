@@ -37,7 +37,7 @@ class Raised:
 class Record:
     """One clean line (``chain`` is empty), or one traceback with its exceptions, the first that was raised first.
 
-    ``ignored`` is whether Python says that it went on without it.
+    ``ignored`` is whether Python says that it went on without it, or the program that it tries again.
     """
 
     path: str

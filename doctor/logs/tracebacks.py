@@ -1,7 +1,7 @@
 """Multi-line exceptions, chained, per rank: each becomes one record, whatever stands between its lines."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 
@@ -12,6 +12,12 @@ HEADER = "Traceback (most recent call last)"
 
 # What Python prints in front of the traceback of an exception that ends nothing.
 _IGNORED = re.compile(r"Exception ignored (?:in|on|while)\b|Error in atexit\._run_exitfuncs:")
+# What a program prints that caught an exception and tries again, and what it prints if that was for the last time.
+_RETRIED = re.compile(
+    r"(?i)\b(?:re-?trying|trying (?:it )?(?:again|once more)|will (?:be )?retr(?:y|ied)|attempt \d+ ?(?:of|/) ?\d)"
+)
+_LAST_TRY = re.compile(r"(?i)\b(?:attempt|retry|try) (\d+) ?(?:of|/) ?\1\b|\bnot (?:re-?trying|trying)")
+_FAILS = re.compile(r"(?i)error|fail|exit|signal|kill|abort|Traceback|giving up")
 _SAYS_ERROR = re.compile(r"(?:ERROR|CRITICAL|FATAL)\b")
 _ERROR_LEVELS = {"ERROR", "CRITICAL", "E", "F", "C"}
 
@@ -87,6 +93,14 @@ def read_traceback(lines: Iterator[tuple[int, Line]]) -> Traceback | None:
 def ignores(before: str) -> bool:
     """Whether the line before a traceback says that Python went on without the exception: in __del__, or at exit."""
     return _IGNORED.search(before) is not None
+
+
+def is_retried(before: str, behind: Sequence[str]) -> bool:
+    """Whether the line before a traceback or the first behind it says that what failed is tried again, and the log goes on."""
+    announced = _RETRIED.search(before) is not None
+    follows = behind[:1] if announced else behind[1:]
+    told = announced or any(_RETRIED.search(line) for line in behind[:1])
+    return told and not _LAST_TRY.search(before) and any(not _FAILS.search(line) for line in follows[:1])
 
 
 def with_announced(header: Line, before: Line) -> Line:

@@ -316,6 +316,25 @@ def test_what_python_ignores_ended_nothing(before: str, error: str, find: Find) 
     assert only(find(f"{steps}{traceback}\n")).severity is Severity.ERROR
 
 
+@pytest.mark.parametrize(
+    ("before", "behind", "gone"),
+    [
+        ("ERROR upload failed (attempt 1 of 5), trying again", "INFO uploaded (attempt 2)", True),
+        ("ERROR upload failed (attempt 1 of 15), trying again", "INFO uploaded (attempt 2)", True),
+        ("INFO epoch 1", "WARNING could not write it, retrying\nsaved", True),
+        ("ERROR upload failed (attempt 5 of 5), not trying again", "uploading the rest", False),
+        ("thrown while requesting HEAD x; Retrying in 8s [Retry 5/5].", "wandb: run is at x", False),
+        ("INFO epoch 1", "WARNING could not write it, retrying", False),
+        ("ERROR upload failed (attempt 1 of 5), trying again", "", False),
+        ("ERROR upload failed (attempt 1 of 5), trying again", "srun: error: node3: task 1: Exited", False),
+        ("INFO epoch 1", "INFO uploaded (attempt 2)", False),
+    ],
+)
+def test_what_is_tried_again_ended_nothing(before: str, behind: str, gone: bool, find: Find) -> None:
+    text = f"{before}\n{TRACEBACK.format(error='OSError: store')}\n{behind}\n"
+    assert (ids(find(text)) == []) == gone
+
+
 def test_a_thread_that_died_is_not_survived_where_its_queue_stays_empty(find: Find) -> None:
     thread = "Exception in thread prefetch:\n" + TRACEBACK.format(error="OSError: disk")
     starved = TRACEBACK.format(error="_queue.Empty")
