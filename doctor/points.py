@@ -26,8 +26,8 @@ class Points:
     ``step[r]`` is the global step of record r (NaN where the source doesn't tell it), ``line[r]`` its line (counted from 1;
     0 where there are no lines), ``rank[r]`` the rank that printed it (NO_RANK where unknown), ``time[r]`` its time in
     seconds on an arbitrary clock (NaN where unknown), ``restart[r]`` whether the source says that training was resumed
-    between the record before and this one. ``total`` is the number of steps that the source says were taken (NaN where
-    unknown).
+    between the record before and this one, ``stage[r]`` whether it says that a further stage of training began there.
+    ``total`` is the number of steps that the source says were taken (NaN where unknown).
 
     Units: step_time in seconds, memory in GiB, losses as printed.
     """
@@ -42,6 +42,7 @@ class Points:
     rank: Small
     time: Floats
     restart: Flags
+    stage: Flags
     total: float = math.nan
 
     def __len__(self) -> int:
@@ -65,6 +66,7 @@ def points_of_rows(
         rank=np.full(len(rows), NO_RANK, np.int32),
         time=np.full(len(rows), np.nan),
         restart=np.zeros(len(rows), np.bool_),
+        stage=np.zeros(len(rows), np.bool_),
     )
 
 
@@ -100,4 +102,5 @@ _COLUMNS: dict[str, type[np.generic]] = {
     "rank": np.int32,
     "time": np.float64,
     "restart": np.bool_,
+    "stage": np.bool_,
 }

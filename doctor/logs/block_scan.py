@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from doctor.logs.block_lines import BlockLines
 from doctor.logs.marks import FACT, METRIC
+from doctor.logs.metrics import STAGE
 from doctor.logs.prefixes import Line
 from doctor.logs.scan import Scanner
 from doctor.logs.source import Block
@@ -70,8 +71,8 @@ class BlockScanner:
     def _split(self, block: Block, hits: list[tuple[int, int]]) -> tuple[list[tuple[int, int]], list[tuple[str, int]]]:
         """(number, end) of the block's own metric hits, and (owner, end) of the hits to look at that no earlier block had.
 
-        Of metric hits only the last are looked at: they show that training goes on. What a line of metrics says of the
-        learning rate is no setting.
+        Of metric hits only the last are looked at: they show that training goes on, which a stage's name does not. What a line
+        of metrics says of the learning rate is no setting.
         """
         owners, first = self._owners, self._first_metric
         metrics = [(pattern - first, end) for pattern, end in hits if owners[pattern] == METRIC]
@@ -82,8 +83,9 @@ class BlockScanner:
             for pattern, end in hits
             if end > block.start and (owner := owners[pattern]) != METRIC and not (owner == FACT and end in beside)
         ]
-        progress = ((METRIC, end) for _, end in metrics[-LAST_PROGRESS:])
-        return metrics, sorted([*others, *progress], key=itemgetter(1))
+        steps = [end for number, end in metrics if number != STAGE]
+        progress = ((METRIC, end) for end in steps[-LAST_PROGRESS:])
+        return metrics if steps else [], sorted([*others, *progress], key=itemgetter(1))
 
 
 class _OnLines:

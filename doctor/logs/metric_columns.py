@@ -11,7 +11,7 @@ from doctor.logs.metric_prefixes import LineHeads
 from doctor.logs.metric_records import IS_STEP, Records, Steps, find_records, steps_taken, steps_told
 from doctor.logs.metric_regions import LineEnds, Regions, cut_regions
 from doctor.logs.metric_tables import written_out
-from doctor.logs.metrics import RESUME, TABLE, Hits, metric_hits
+from doctor.logs.metrics import RESUME, STAGE, TABLE, Hits, metric_hits
 from doctor.logs.number_columns import PADDING, Bytes, Numbers
 from doctor.metric_keys import ELAPSED, KEYS, ROLES, STEP, STEP_IN_EPOCH, UNNAMED_TIME
 from doctor.points import Flags, Floats, Ints, Small
@@ -34,6 +34,11 @@ _WITH_UNIT = has_series("step_time", "memory", "throughput", STEP, STEP_IN_EPOCH
 # mended text are looked for anew, and a block among others holds lines that come again in the next one.
 _BROKEN = re.compile(rb"""\{['"][^{}\n]{0,4000}\n(?:[^{}\n]{0,4000}\n){0,40}?[^{}\n]{0,4000}\}""")
 _PASTE = 4 * 1024 * 1024
+# A line that begins a stage: behind prefixes and decoration its number, and perhaps its name.
+_STAGE_LINE = re.compile(
+    rb"(?![^\n]*(?i:error|exit|fail|kill))(?:[^\n]{0,120}[\])|:-]\s)?[^\w\n]{0,40}(?:(?i:starting|begin(?:ning)?|entering|training)\s)?(?i:stage|phase|task|lesson|curriculum"
+    rb"(?: stage| phase| level)?)[ #:]{1,3}(\d{1,2})(?: ?(?:of|/) ?\d{1,3})?(?:\s*[:(\[-][^\n=]{0,80})?[^\w\n]{0,40}"
+)
 # A line of a training sample that is printed, which may quote anything.
 _QUOTED = re.compile(
     rb"\n[^\w\n]{0,4}(?i:prompt|completion|question|answer|instruction|response|chosen|rejected)(?: \d+)?[^\w\n]{0,4}: [^\n]*"
@@ -44,8 +49,9 @@ _QUOTED = re.compile(
 class MetricColumns:
     """What the metric lines of one block hold, as ``Points`` has it, but that lines are counted from the block's first (0).
 
-    ``steps`` and ``elapsed`` (seconds since the loop's start) are what the records themselves say. ``restart[r]`` is whether
-    training was resumed in this block in front of record r; the last entry stands for a record behind the block.
+    ``steps`` and ``elapsed`` (seconds since the loop's start) are what the records themselves say. ``resumed[r]`` is 1 if
+    training was resumed in this block between record r and the one before, ``stages[r]`` the number of the stage that began
+    there, or else 0; the last entry stands for a record behind the block.
     """
 
     series: Small
@@ -56,7 +62,8 @@ class MetricColumns:
     line: Small
     rank: Small
     time: Floats
-    restart: Flags
+    resumed: Small
+    stages: Small
     total: float
 
 
@@ -78,9 +85,11 @@ class ColumnReader:
             return None
         regions = cut_regions(data, np.array([end for _, end in hits], np.int64), lines)
         regions = replace(regions, text=_QUOTED.sub(_blanked, b"\n" + regions.text)[1:])
-        resumed = regions.moved(np.array([end for number, end in hits if number == RESUME], np.int64))
         numbers = _in_units(regions.text, self._keys.numbers(regions.text))
-        return _columns(regions, numbers, resumed)
+        places = [
+            regions.moved(np.array([end for number, end in hits if number == one], np.int64)) for one in (RESUME, STAGE)
+        ]
+        return _columns(regions, numbers, *places)
 
 
 def _on_lines(data: bytes, hits: Hits, lines: LineEnds) -> tuple[bytes, Hits, LineEnds]:
@@ -90,12 +99,10 @@ def _on_lines(data: bytes, hits: Hits, lines: LineEnds) -> tuple[bytes, Hits, Li
     return (data, hits, lines) if mended == data else (mended, metric_hits(mended), LineEnds(mended))
 
 
-def _columns(regions: Regions, numbers: Numbers, resumed: Ints) -> MetricColumns:
+def _columns(regions: Regions, numbers: Numbers, resumed: Ints, stages: Ints) -> MetricColumns:
     records = find_records(np.frombuffer(regions.text, np.uint8), numbers)
     series, record, value = _points(numbers, records)
     heads = LineHeads(regions.text, records.start)
-    restart = np.zeros(len(records) + 1, np.bool_)
-    restart[np.searchsorted(records.start, resumed)] = True
     return MetricColumns(
         series=series,
         record=record,
@@ -105,9 +112,28 @@ def _columns(regions: Regions, numbers: Numbers, resumed: Ints) -> MetricColumns
         line=regions.lines(records.start).astype(np.int32),
         rank=heads.ranks(),
         time=heads.times(),
-        restart=restart,
+        resumed=_before(records, resumed, np.ones(len(resumed), np.int32)),
+        stages=_before(records, stages, _stage_numbers(regions.text, stages)),
         total=steps_taken(numbers),
     )
+
+
+def _before(records: Records, ends: Ints, numbers: Small) -> Small:
+    """The number that belongs to an offset for the first record behind it, 0 for all others; the last is for one behind the text."""
+    found = np.zeros(len(records) + 1, np.int32)
+    np.maximum.at(found, np.searchsorted(records.start, ends), numbers)
+    return found
+
+
+def _stage_numbers(text: bytes, ends: Ints) -> Small:
+    """The numbers of the stages that the lines of these offsets begin, 0 where a line says more than that: a sentence, metrics."""
+    found = [_STAGE_LINE.fullmatch(_line(text, end)) for end in ends.tolist()]
+    return np.array([int(one[1]) if one else 0 for one in found], np.int32)
+
+
+def _line(text: bytes, end: int) -> bytes:
+    stop = text.find(b"\n", end)
+    return text[text.rfind(b"\n", 0, end) + 1 : len(text) if stop < 0 else stop]
 
 
 def _points(numbers: Numbers, records: Records) -> tuple[Small, Small, Floats]:

@@ -7,7 +7,7 @@ from doctor.logs.metric_elapsed import AVERAGED, ElapsedReader
 from doctor.logs.metric_records import StepReader
 from doctor.logs.metric_regions import LineEnds
 from doctor.logs.metrics import metric_hits
-from doctor.points import Flags, PointColumns, Points
+from doctor.points import Flags, PointColumns, Points, Small
 
 
 class MetricReader:
@@ -17,7 +17,7 @@ class MetricReader:
         self._path = path
         self._steps = StepReader()
         self._elapsed = ElapsedReader()
-        self._resumed = False
+        self._resumed, self._stages = _Announced(), _Announced()
         self._points = PointColumns(path, NAMES)
 
     def take(self, columns: MetricColumns, first_line: int) -> None:
@@ -36,7 +36,8 @@ class MetricReader:
                 line=columns.line + np.int32(first_line),
                 rank=columns.rank,
                 time=columns.time,
-                restart=self._restarts(columns.restart),
+                restart=self._resumed.numbers(columns.resumed) > 0,
+                stage=self._stages.rises(columns.stages),
                 total=columns.total,
             )
         )
@@ -45,12 +46,28 @@ class MetricReader:
         """All points; no more lines can be taken."""
         return self._points.points()
 
-    def _restarts(self, restart: Flags) -> Flags:
-        """Which records are the first behind a place that says the run was resumed."""
-        restart = restart.copy()
-        restart[0] |= self._resumed
-        self._resumed = bool(restart[-1])
-        return restart[:-1]
+
+class _Announced:
+    """What stands between records and speaks of the next one, which may be in the next block."""
+
+    def __init__(self) -> None:
+        self._waits = 0
+        self._most = 1
+
+    def numbers(self, behind: Small) -> Small:
+        """The number that was said in front of each record, or 0; the last in ``behind`` is for the next block's first."""
+        numbers = behind.copy()
+        numbers[0] = max(numbers[0], self._waits)
+        self._waits = int(numbers[-1])
+        return numbers[:-1]
+
+    def rises(self, behind: Small) -> Flags:
+        """Which records have a number in front of them that is higher than all before, which began with 1."""
+        numbers = self.numbers(behind)
+        most = np.maximum.accumulate(np.append(self._most, numbers))
+        self._most = int(most[-1])
+        rises: Flags = numbers > most[:-1]
+        return rises
 
 
 def points_in_text(text: str, path: str = "") -> Points:

@@ -24,10 +24,12 @@ METRIC_PATTERNS = (
     rf"\bt[re]l:{_NUMBER}",
     r"Attempted loss scale: [\d.]+, (?:but|reducing to) \d",
     TABLE_HEADER,
+    r"\b(?:[sS]tage|[pP]hase|[tT]ask|[lL]esson|STAGE|PHASE|TASK|[cC]urriculum(?: stage| phase| level)?)[ #:]{1,3}\d{1,2}\b",
     r"[rR]esum(?:ing|ed) (?:training )?from|[cC]ontinuing training from|[lL]oaded checkpoint|[rR]estoring (?:states )?from",
 )
 RESUME = len(METRIC_PATTERNS) - 1
-TABLE = RESUME - 1
+STAGE = RESUME - 1
+TABLE = STAGE - 1
 
 _FOUND = re.compile("|".join(f"({pattern})" for pattern in METRIC_PATTERNS).encode())
 

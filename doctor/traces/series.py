@@ -49,11 +49,13 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class _Records:
-    """A row a record: its step, filled in and global within its run, its run, and whether training was resumed before it."""
+    """A row a record: its step, filled in and global within its run, its run, whether training was resumed before it, and how
+    many further stages have begun."""
 
     step: Floats
     run: Small
     restart: Flags
+    stage: Ints
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +125,8 @@ def _records(points: Points, interval: float | None) -> _Records:
     """The records of a source, those of each rank in a row."""
     epoch, counted = _column(points, "epoch"), bool(np.isnan(points.step).all())
     step = _counted(points, interval) if counted else points.step
-    records = _Records(np.nan_to_num(_filled(step), nan=0.0), np.zeros(len(step), np.int32), points.restart.copy())
+    runs, stages = np.zeros(len(step), np.int32), np.cumsum(points.stage, dtype=np.int64)
+    records = _Records(np.nan_to_num(_filled(step), nan=0.0), runs, points.restart.copy(), stages)
     for rank in np.unique(points.rank):
         _find_runs(records, np.flatnonzero(points.rank == rank), epoch, counted)
     return records
@@ -166,7 +169,8 @@ def _find_runs(records: _Records, rows: Ints, epoch: Floats, counted: bool) -> N
     counter = epoch if counted else records.step[rows]
     falls = np.diff(counter, prepend=np.nan) < 0
     new = falls & (counter <= NEW_RUN * np.fmax.accumulate(counter))
-    records.run[rows] = np.cumsum(new)
+    records.run[rows] = np.cumsum(new) + records.stage[rows]
+    new |= np.diff(records.stage[rows], prepend=0) > 0
     records.restart[rows] = (records.restart[rows] | falls) & ~new & (np.arange(len(rows)) > 0)
 
 

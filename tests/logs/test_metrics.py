@@ -276,3 +276,28 @@ def test_a_block_among_others_is_not_mended(tmp_path: Path) -> None:
     report = diagnose_logs([str(path)], load())
     (loss,) = (one for one in report.traces if one["name"] == "loss")
     assert loss["points"] == 14_001
+
+
+STAGED = "loss 2.5 step 1\n{first}\nloss 2.4 step 2\n{second}\nloss 4.5 step 3\n"
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "begun"),
+    [
+        ("--- stage 1: sums of 1 digits ---", "--- stage 2: sums of 2 digits ---", [3.0]),
+        ("2025-01-02 03:04:05,678 - INFO - Starting phase 2/3", "====== PHASE 3/3 ======", [2.0, 3.0]),
+        ("[trainer] Task 2 (cifar)", "[trainer] Task 1 (mnist)", [2.0]),
+        ("running DeepSpeed with ZeRO stage 2 enabled", "stage 3: loss=2.5 lr=0.1", []),
+        ("srun: error: node3: task 3: Exited with exit code 1", "stage 12345", []),
+    ],
+)
+def test_a_line_that_names_a_further_stage_begins_one(read: Read, first: str, second: str, begun: list[float]) -> None:
+    points = read(STAGED.format(first=first, second=second))
+    assert points.step[points.stage].tolist() == begun
+
+
+def test_a_stage_may_begin_at_the_end_of_a_block() -> None:
+    reader = MetricReader("run.log")
+    for n, text in enumerate((b"loss 2.5 step 1\nphase 2\n", b"loss 4.5 step 2\n", b"phase 2\nloss 4.4 step 3\n")):
+        take(reader, text, 2 * n + 1)
+    assert reader.points().stage.tolist() == [False, True, False]

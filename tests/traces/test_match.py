@@ -171,6 +171,7 @@ def spread(points: Points, ranks: list[int], apart: float) -> Points:
         line=np.repeat(points.line, count),
         time=np.repeat(points.time, count),
         restart=np.repeat(points.restart, count),
+        stage=np.repeat(points.stage, count),
         rank=np.tile(np.array(ranks), records),
     )
 

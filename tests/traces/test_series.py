@@ -55,6 +55,13 @@ def test_a_counter_that_starts_again_is_another_run(read: Read) -> None:
     assert (first.number, second.number, second.restarts) == (0, 1, ())
 
 
+def test_a_further_stage_is_another_run_on_all_ranks(read: Read) -> None:
+    lines = [f"[rank{rank}]: step: {step} loss: {step + rank}.5\n" for step in range(1, 5) for rank in (0, 1)]
+    runs = runs_of(read("".join(["stage 1\n", *lines[:4], "[rank0]: stage 2\n", *lines[4:]])))
+    assert [run.series["loss"].steps.tolist() for run in runs] == [[1.0, 2.0], [3.0, 4.0]]
+    assert [run.restarts for run in runs] == [(), ()]
+
+
 def test_steps_taken_again_behind_a_resumption_replace_those_before(read: Read) -> None:
     text = "".join(f"step {n}, loss: {9 - n}.0\n" for n in (4, 5, 6, 7)) + "".join(
         f"step {n}, loss: {9 - n}.5\n" for n in (6, 7, 8)
