@@ -75,6 +75,12 @@ class BlockLines:
         start = self._data.rfind(b"\n", 0, max(stop, 0)) + 1
         return read_lines(self._data[start:stop], self._has_labels)[-1] if stop > start else None
 
+    def above(self, end: int) -> str:
+        """The two lines before the one in which a match ends as one text: a hard wrap may stand between them."""
+        stop = max(self._bounds(end)[0] - 1, 0)
+        start = self._data.rfind(b"\n", 0, max(self._data.rfind(b"\n", 0, stop), 0)) + 1
+        return decoded(self._data[start:stop]).replace("\n", "")
+
     def behind(self, end: int) -> Iterator[tuple[int, Line]]:
         """The lines behind the one in which a match ends, numbered."""
         return (numbered for numbered in self.following(end) if numbered[0] > self._asked)

@@ -63,6 +63,7 @@ class _Log:
     unread: dict[str, int] = field(default_factory=dict)
     progress: Progress = field(default_factory=Progress)
     skipped: dict[str, str] = field(default_factory=dict)
+    last_words: Record | None = None
 
     def records(self) -> list[Record]:
         """What can be survived: every record that something was found in, or that nothing explains."""
@@ -102,6 +103,8 @@ def find_in_blocks(
     findings = [*_known_findings(survivals, known), *_unknown_findings(survivals)]
     if not any(one.severity is Severity.ERROR and one.role is not Role.ECHO for one in findings):
         findings += _mismatched_calls(read, catalog, known)
+    if not any(one.severity is Severity.ERROR for one in findings):
+        findings += _last_words_finding(read)
     skipped = {id: why for log in read for id, why in log.skipped.items()}
     metrics = [one for one in points if one is not None and len(one)]
     return LogResult(tuple(findings), known, waits.waits(), metrics, size, lines, tuple(skipped.items()))
@@ -117,16 +120,25 @@ def _read(reader: LogReader, pieces: Iterable[Block], catalog: Catalog, index: I
     _read_again(reader, log, catalog, index)
     explained = any(match.record.chain or match.signature.severity is Severity.ERROR for match in log.matches)
     if not log.unknown and not explained:
-        log.unknown += _last_words(reader)
+        _note_last_words(reader, log)
     return log
 
 
-def _last_words(reader: LogReader) -> Iterator[Record]:
-    """The exception on the last line of a small log: somebody copied it without its traceback."""
-    record = reader.last_line()
-    raised = unknown.lone(record.text, record.line)
+def _note_last_words(reader: LogReader, log: _Log) -> None:
+    """What the last line of a small log says: an exception that somebody copied without its traceback, or that a command failed."""
+    number, line = reader.last_line()
+    record = reader.placed(line, number, number)
+    raised = unknown.lone(line.text, number)
     if raised is not None:
-        yield replace(record, chain=(raised,))
+        log.unknown.append(replace(record, chain=(raised,)))
+    elif not log.progress.done and unknown.says_failed(line):
+        log.last_words = record
+
+
+def _last_words_finding(logs: list[_Log]) -> Iterator[Finding]:
+    records = [log.last_words for log in logs if log.last_words is not None]
+    if records:
+        yield unknown.last_line_finding(records)
 
 
 def _ranked(candidate: Candidate) -> Candidate:

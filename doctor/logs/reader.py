@@ -122,11 +122,11 @@ class LogReader:
         """The metrics of this log; None if it has none."""
         return None if self._metrics is None else self._metrics.points()
 
-    def last_line(self) -> Record:
-        """The last line of a small log that holds more than white space; an empty one of a large log."""
+    def last_line(self) -> tuple[int, Line]:
+        """The last line of a small log that holds more than white space, and its number; an empty one of a large log."""
         kept = bytes(self.kept).rstrip()
         number = kept.count(b"\n") + 1
-        return self.placed(BlockLines(Block(kept, len(kept)), number, 0).around(len(kept)), number, number)
+        return number, BlockLines(Block(kept, len(kept)), number, 0).around(len(kept))
 
     def _take(self, metrics: MetricColumns) -> None:
         if self._metrics is None:
@@ -207,7 +207,7 @@ class LogReader:
         text = "\n".join(raised.text for raised in found.chain)
         placed = self.placed(header.with_text(text), min(found.lines), max(found.lines))
         behind = (line.text for number, line in lines.following(end) if number > placed.last_line and line.text)
-        gone = before is not None and (ignores(before.text) or is_retried(before.text, list(islice(behind, 2))))
+        gone = before is not None and (ignores(before.text) or is_retried(lines.above(end), list(islice(behind, 2))))
         record = replace(placed, chain=found.chain, ignored=gone)
         self._tracebacks.update(dict.fromkeys(found.lines, record))
         return record

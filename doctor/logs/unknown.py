@@ -3,11 +3,13 @@
 import re
 
 from doctor.finding import Confidence, Finding, Lines, Role, Severity
+from doctor.logs.prefixes import Line
 from doctor.logs.records import Frame, Raised, Record
 from doctor.masks import fingerprint
 
 ID = "unknown/exception"
 CUT = "unknown/traceback-cut"
+LAST_LINE = "unknown/last-line"
 
 # Launchers and wrappers raise these because something else failed.
 _WRAPPERS = re.compile(
@@ -22,6 +24,16 @@ _TOOL = re.compile(
 # Without a message it says that the process at the other end of a pipe is gone; with one, that a file ends too early.
 _LOST_PIPE = "EOFError"
 _LONE = re.compile(r"(?P<type>(?:[A-Za-z_]\w*\.){0,8}[A-Z]\w*(?:Error|Exception)): \S.*")
+# How shells, command-line tools and loggers begin to say that they failed.
+_FAILED = re.compile(
+    r"(?:\S*/)?(?:ba|da|k|z)?sh: (?:(?:-c: )?line )?\d+: \S|\S+\.(?:sh|bash|slurm|sbatch|job): line \d+: \S|"
+    r"(?:\S*/)?(?:(?:ba|da|k|z)?sh|env): .+: (?:No such file or directory|Permission denied|command not found)|"
+    r"[\w./-]{1,60}: (?:fatal )?error: \S|(?i:fatal|error)(?: \w{1,20})?: \S|(?:ERROR|CRITICAL|FATAL)\b|"
+    r"make(?:\[\d+\])?: \*\*\* \S|curl: \(\d+\) \S|"
+    r"(?:tar|cp|mv|mkdir|rm|ln|cat|ssh|scp|rsync|git|unzip|wget|chmod|find|ls|touch|tee|grep): "
+    r"(?i:cannot|can't|could not|unable to|failed to|error is not recoverable)\b"
+)
+_FAILED_LEVELS = {"ERROR", "CRITICAL", "FATAL", "E", "F", "C"}
 _INSTALLED = re.compile(r"site-packages|dist-packages|/lib/python\d|<frozen|^<string>|torch/distributed/run\.py")
 
 
@@ -71,6 +83,30 @@ def lone(text: str, line: int) -> Raised | None:
     """The exception that a line without its traceback tells; None if it tells none."""
     found = _LONE.fullmatch(text)
     return Raised(found["type"], text, line, ()) if found else None
+
+
+def says_failed(line: Line) -> bool:
+    """Whether a line is what a shell, a tool or a logger prints when something failed."""
+    return bool(line.text) and (line.level in _FAILED_LEVELS or _FAILED.match(line.text) is not None)
+
+
+def last_line_finding(records: list[Record]) -> Finding:
+    """The finding of logs that end with a message of failure; the first of them is shown."""
+    record = min(records, key=lambda one: (one.time or 0.0, one.path))
+    return Finding(
+        id=LAST_LINE,
+        title="The log ends with a message of failure that no signature knows",
+        severity=Severity.ERROR,
+        confidence=Confidence.LOW,
+        role=Role.EITHER,
+        place=Lines(record.path, record.line, record.last_line, record.rank, record.host, record.time),
+        evidence=(record.text,),
+        cause="Nothing follows this line, so what it says most likely ended the run.",
+        fix="Do what the line says. Of a file or program that is missing, look whether this machine or container has it.",
+        count=len(records),
+        ranks=tuple(sorted({one.rank for one in records if one.rank is not None})),
+        fingerprint=fingerprint(LAST_LINE, record.text),
+    )
 
 
 def cut(record: Record) -> bool:

@@ -15,6 +15,7 @@ from doctor.report import Report
 from doctor.rootcause import State
 
 NARROWEST, WIDEST = 40, 100
+NO_SIGNATURE = "unknown/"  # the family of findings that there is nothing more to say of
 
 _SHOWN = {Lines: "Log", Steps: "Trace", Tensor: "Shown", Key: "Set"}
 _COLOURS = {Severity.ERROR: "red", Severity.WARNING: "yellow", Severity.NOTE: "cyan"}
@@ -119,5 +120,6 @@ def _list(heading: str, items: "tuple[str, ...] | list[str]") -> RenderableType:
 
 def _footer(report: Report) -> Text:
     hidden = "" if report.redacted else " NOT REDACTED: secrets, names and hosts are shown as they stand in the input."
-    more = f" doctor explain {report.verdict.root}" if report.verdict.root else ""
-    return Text(f"{scope(report)}.{hidden}" + (f" More:{more}" if more else ""), style="dim")
+    root = report.verdict.root
+    more = f" More: doctor explain {root}" if root and not root.startswith(NO_SIGNATURE) else ""
+    return Text(f"{scope(report)}.{hidden}{more}", style="dim")

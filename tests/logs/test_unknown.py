@@ -186,3 +186,48 @@ def test_records_without_time_go_by_their_place() -> None:
         Record("a.log", 5, 6, "", None, None, None, (Raised("E", "E", 5, ()),)),
     ]
     assert first_unknown(records) is records[1]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "bash: line 4: cd: /data/run: No such file or directory",
+        "sh: 1: my-trainer: not found",
+        "job.slurm: line 12: NODES: unbound variable",
+        "/bin/bash: prepare.sh: No such file or directory",
+        "mytool: error: no rows left",
+        "Error: the config names no model",
+        "fatal: unable to access 'https://localhost/x.git/'",
+        "make: *** No rule to make target 'train'.  Stop.",
+        "tar: Error is not recoverable: exiting now",
+        "2025-01-02 03:04:05,678 - train - ERROR - shard 3 is not there",
+        "[2025-01-02 03:04:05] [ERROR] shard 3 is not there",
+        "ERROR shard 3 is not there",
+    ],
+)
+def test_a_message_of_failure_on_the_last_line_is_told(line: str, find: Find) -> None:
+    (found,) = find(f"loading\n{line}\n\n").findings
+    assert (found.id, found.confidence, found.place.first) == ("unknown/last-line", Confidence.LOW, 2)
+    assert find(f"{line}\ngoing on without it\n").findings == ()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "3500 rows prepared, 0 failed",
+        "eval error: 0.12",
+        "ready: cannot complain",
+        "{'error': 0.1}",
+        "training completed\nERROR the report could not be sent",
+        "The error bars are in errors.csv",
+    ],
+)
+def test_an_ending_that_only_speaks_of_errors_is_none(text: str, find: Find) -> None:
+    assert find(f"{text}\n").findings == ()
+
+
+def test_what_a_signature_or_a_traceback_tells_goes_before_the_last_line(find: Find) -> None:
+    traceback = "Traceback (most recent call last):\n  File \"/srv/run/train.py\", line 3, in <module>\nKeyError: 'x'\n"
+    assert [
+        one.id for one in find(f"{traceback}bash: line 4: cd: /data/run: No such file or directory\n").findings
+    ] == ["unknown/exception"]
