@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from operator import itemgetter
@@ -20,6 +19,7 @@ LAST_PROGRESS = 16
 
 if TYPE_CHECKING:
     from doctor.logs.metric_columns import ColumnReader, MetricColumns
+    from doctor.logs.metric_regions import LineEnds
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,57 +45,60 @@ class BlockScanner:
     def __init__(self, scanner: Scanner, owners: Sequence[str]) -> None:
         self._scanner = scanner
         self._owners = owners
-        self._first_metric = owners.index(METRIC) if METRIC in owners else len(owners)
+        first = owners.index(METRIC) if METRIC in owners else 0
+        self._metrics = range(first, first + owners.count(METRIC))
+        self._facts = frozenset(number for number, owner in enumerate(owners) if owner == FACT)
         self._columns: ColumnReader | None = None
 
     def scan(self, block: Block) -> Scanned:
-        """The hits and the metrics of one block. Numpy is loaded by the first metric line."""
-        metrics, others = self._split(block, self._scanner.hits(block.data))
-        if not metrics:
-            return Scanned(others, block.data.count(b"\n", block.start, block.end))
+        """The hits and the metrics of one block: of hits those to be looked at that no earlier block had."""
+        hits = self._scanner.hits(block.data)
+        first = self._metrics.start
+        if any(number in self._metrics and number - first != STAGE for number, _ in hits):
+            return self._with_metrics(block, hits)
+        others = [
+            (self._owners[number], end) for number, end in hits if end > block.start and number not in self._metrics
+        ]
+        return Scanned(others, block.data.count(b"\n", block.start, block.end))
+
+    def _with_metrics(self, block: Block, hits: list[tuple[int, int]]) -> Scanned:
+        """The same for a block that holds metrics. Numpy is loaded by the first of them.
+
+        Of metric hits only the last are looked at: they show that training goes on, which a stage's name does not.
+        """
         from doctor.logs.metric_columns import ColumnReader
         from doctor.logs.metric_regions import LineEnds
 
         self._columns = self._columns or ColumnReader()
-        ends = LineEnds(block.data)
-        newlines = ends.between(block.start, block.end)
-        columns = self._columns.read(block.data, metrics, ends, whole=not block.start)
-        lines = BlockLines(block, 0, newlines)
-        steps = {
-            end: (ends.between(block.start, end - 1), lines.around(end).with_text(""))
-            for owner, end in others
-            if owner == METRIC
-        }
-        return Scanned(others, newlines, columns, steps, lines.labelled)
+        first, line_ends = self._metrics.start, LineEnds(block.data)
+        metrics = [(number - first, end) for number, end in hits if number in self._metrics]
+        own = [(number, end) for number, end in metrics if block.start < end <= block.end]
+        columns = self._columns.read(block.data, own, line_ends, whole=not block.start)
+        taken = [end for number, end in own if number != STAGE][-LAST_PROGRESS:]
+        newlines = line_ends.between(block.start, block.end)
+        steps, labelled = _steps(block, newlines, line_ends, taken)
+        others = self._others(block, hits, frozenset(line_ends.lines([end for _, end in metrics])), line_ends)
+        return Scanned(
+            sorted([*others, *((METRIC, end) for end in taken)], key=itemgetter(1)), newlines, columns, steps, labelled
+        )
 
-    def _split(self, block: Block, hits: list[tuple[int, int]]) -> tuple[list[tuple[int, int]], list[tuple[str, int]]]:
-        """(number, end) of the block's own metric hits, and (owner, end) of the hits to look at that no earlier block had.
-
-        Of metric hits only the last are looked at: they show that training goes on, which a stage's name does not. What a line
-        of metrics says of the learning rate is no setting.
-        """
-        owners, first = self._owners, self._first_metric
-        metrics = [(pattern - first, end) for pattern, end in hits if owners[pattern] == METRIC]
-        beside = _OnLines(block.data, [end for _, end in metrics])
-        metrics = [(number, end) for number, end in metrics if block.start < end <= block.end]
-        others = [
-            (owners[pattern], end)
-            for pattern, end in hits
-            if end > block.start and (owner := owners[pattern]) != METRIC and not (owner == FACT and end in beside)
+    def _others(
+        self, block: Block, hits: list[tuple[int, int]], metric_lines: frozenset[int], line_ends: LineEnds
+    ) -> list[tuple[str, int]]:
+        """The hits beside those of metrics. What a line of metrics says of the learning rate is no setting."""
+        others = [(number, end) for number, end in hits if end > block.start and number not in self._metrics]
+        lines = line_ends.lines([end for _, end in others])
+        return [
+            (self._owners[number], end)
+            for (number, end), line in zip(others, lines, strict=True)
+            if not (number in self._facts and line in metric_lines)
         ]
-        steps = [end for number, end in metrics if number != STAGE]
-        progress = ((METRIC, end) for end in steps[-LAST_PROGRESS:])
-        return metrics if steps else [], sorted([*others, *progress], key=itemgetter(1))
 
 
-class _OnLines:
-    """The lines on which these ascending end offsets lie, as a set of offsets."""
-
-    def __init__(self, data: bytes, ends: list[int]) -> None:
-        self._data = data
-        self._ends = ends
-
-    def __contains__(self, end: int) -> bool:
-        ends, behind = self._ends, bisect_left(self._ends, end)
-        before = behind > 0 and self._data.find(b"\n", ends[behind - 1], end - 1) < 0
-        return before or (behind < len(ends) and self._data.find(b"\n", end, ends[behind] - 1) < 0)
+def _steps(
+    block: Block, newlines: int, line_ends: LineEnds, ends: list[int]
+) -> tuple[dict[int, tuple[int, Line]], bool | None]:
+    """The lines of these ends as ``Scanned`` has them, and whether they are labelled."""
+    lines = BlockLines(block, 0, newlines)
+    steps = {end: (line_ends.between(block.start, end - 1), lines.around(end).with_text("")) for end in ends}
+    return steps, lines.labelled

@@ -23,6 +23,11 @@ class LineEnds:
         first, last = np.searchsorted(self.offsets, (start, end))
         return int(last - first)
 
+    def lines(self, ends: list[int]) -> list[int]:
+        """The lines in which texts lie that end there, counted from 0."""
+        found: list[int] = np.searchsorted(self.offsets, np.array(ends, np.int64) - 1).tolist()
+        return found
+
 
 @dataclass(frozen=True, slots=True)
 class Regions:

@@ -148,7 +148,7 @@ def test_nobody_outlives_a_process_that_is_killed(tmp_path: Path) -> None:
     until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in others))
 
 
-def until(asked, seconds: float = 30):  # type: ignore[no-untyped-def]
+def until(asked, seconds: float = 120):  # type: ignore[no-untyped-def]
     """What is asked for, once it is true."""
     limit = time.monotonic() + seconds
     while not (found := asked()):
