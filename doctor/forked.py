@@ -10,9 +10,15 @@ from multiprocessing import get_context
 PR_SET_PDEATHSIG = 1
 
 
-def forked_pool(workers: int, start: Callable[[], None] | None = None) -> ProcessPoolExecutor:
-    """A pool of so many processes, each of which calls ``start`` first; it needs not be picklable, as nothing is sent."""
-    return ProcessPoolExecutor(workers, get_context("fork"), _begin, (start,))
+def forked_pool(workers: int, start: Callable[[], None] | None = None) -> ProcessPoolExecutor | None:
+    """A pool of so many processes, each of which calls ``start`` first; it needs not be picklable, as nothing is sent.
+
+    None where a machine can't have one: it forks no processes, or has no shared memory for their semaphores.
+    """
+    try:
+        return ProcessPoolExecutor(workers, get_context("fork"), _begin, (start,))
+    except (OSError, ImportError, NotImplementedError, ValueError):
+        return None
 
 
 def _begin(start: Callable[[], None] | None) -> None:

@@ -51,7 +51,7 @@ def _can_fork() -> bool:
 
 
 def _by_others(scanner: BlockScanner, blocks: Iterator[Block]) -> Iterator[tuple[Block, Scanned]]:
-    """Blocks with what other processes found in them; a process that dies costs time only."""
+    """Blocks with what other processes found in them; a process that dies, or can't be started, costs time only."""
     with _Workers(scanner) as workers:
         ahead: deque[tuple[Block, Future[Scanned] | None]] = deque()
         for block in blocks:
@@ -69,15 +69,16 @@ class _Workers:
         self._scanner = scanner
         self._memory = mmap(-1, (WORKERS + 1) * SLOT)
         self._next = 0
-        self._broken = False
         self._others = set(multiprocessing.active_children())
         self._pool = forked_pool(WORKERS, partial(_start, scanner, self._memory))
+        self._broken = self._pool is None
 
     def __enter__(self) -> _Workers:
         return self
 
     def __exit__(self, *exception: object) -> None:
-        self._pool.shutdown(cancel_futures=True)
+        if self._pool is not None:
+            self._pool.shutdown(cancel_futures=True)
         # Of processes that could not all be started, the pool leaves the first.
         for process in set(multiprocessing.active_children()) - self._others:
             process.terminate()
@@ -86,7 +87,7 @@ class _Workers:
 
     def submit(self, block: Block) -> Future[Scanned] | None:
         """Hand a block over; None if it stays here. No more than one more than WORKERS may wait for their results."""
-        if self._broken or len(block.data) > SLOT:
+        if self._pool is None or self._broken or len(block.data) > SLOT:
             return None
         at = self._next * SLOT
         self._next = (self._next + 1) % (WORKERS + 1)

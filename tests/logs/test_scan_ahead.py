@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from multiprocessing import synchronize
 from pathlib import Path
 
 import pytest
@@ -114,6 +115,15 @@ def test_a_machine_that_starts_no_more_processes(
     before, blocks = workers(), made(20)
     check(scanner, blocks, scan_ahead(scanner, iter(blocks)))
     assert workers() == before
+
+
+def test_a_machine_without_shared_memory_scans_alone(scanner: BlockScanner, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(*arguments: object, **named: object) -> None:
+        raise OSError("Function not implemented")
+
+    monkeypatch.setattr(synchronize.SemLock, "__init__", refused)
+    blocks = made(20)
+    check(scanner, blocks, scan_ahead(scanner, iter(blocks)))
 
 
 @LINUX
