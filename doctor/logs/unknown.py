@@ -21,8 +21,9 @@ _WRAPPERS = re.compile(
 _TOOL = re.compile(
     r"CalledProcessError: Command '(?!.*(?:python|torchrun|accelerate|deepspeed|mpirun|srun|axolotl|\.py\b|\.sh\b|\b(?:ba)?sh\b))"
 )
-# Without a message it says that the process at the other end of a pipe is gone; with one, that a file ends too early.
+# Without a message and out of a connection it says that the process at the other end is gone; else that a file ends too early.
 _LOST_PIPE = "EOFError"
+_CONNECTION = re.compile(r"multiprocessing|concurrent|/socket|/ssl\.py|asyncio|rpyc|distributed")
 _LONE = re.compile(r"(?P<type>(?:[A-Za-z_]\w*\.){0,8}[A-Z]\w*(?:Error|Exception)): \S.*")
 # How shells, command-line tools and loggers begin to say that they failed.
 _FAILED = re.compile(
@@ -53,7 +54,7 @@ def is_echo(record: Record) -> bool:
 
 def _is_wrapper(raised: Raised) -> bool:
     if raised.text == _LOST_PIPE:
-        return True
+        return not raised.frames or _CONNECTION.search(raised.frames[-1].path) is not None
     return _WRAPPERS.fullmatch(raised.type.rpartition(".")[2]) is not None and not _TOOL.search(raised.text)
 
 

@@ -85,11 +85,6 @@ def test_the_first_by_time_is_shown(find: Find) -> None:
     assert unknown(find, {"rank0.log": late, "rank1.log": early}).evidence[0] == "KeyError: early"
 
 
-def test_a_pipe_that_ended_is_an_echo_and_a_file_that_ended_is_none(find: Find) -> None:
-    assert unknown(find, traceback("EOFError")).role is Role.ECHO
-    assert unknown(find, traceback("EOFError: Compressed file ended early")).role is Role.EITHER
-
-
 @pytest.mark.parametrize(
     "wrapper",
     [
@@ -231,3 +226,14 @@ def test_what_a_signature_or_a_traceback_tells_goes_before_the_last_line(find: F
     assert [
         one.id for one in find(f"{traceback}bash: line 4: cd: /data/run: No such file or directory\n").findings
     ] == ["unknown/exception"]
+
+
+@pytest.mark.parametrize(
+    ("path", "role"),
+    [("/usr/lib/python3.11/multiprocessing/connection.py", Role.ECHO), ("/srv/run/shards.py", Role.EITHER)],
+)
+def test_only_out_of_a_connection_is_a_bare_end_of_file_an_echo(path: str, role: Role, find: Find) -> None:
+    text = f'Traceback (most recent call last):\n  File "{path}", line 399, in _recv\n    raise EOFError\nEOFError\n'
+    assert [(one.id, one.role) for one in find(text).findings] == [("unknown/exception", role)]
+    told = find(text.replace("EOFError\n", "EOFError: Compressed file ended early\n"))
+    assert [one.role for one in told.findings] == [Role.EITHER]
