@@ -6,7 +6,7 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
-from importlib.resources import files
+from pathlib import Path
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,13 +41,13 @@ def type_of(model: str) -> NamePattern | None:
 
 @cache
 def _types() -> Mapping[str, ModelType]:
-    table = json.loads((files("doctor") / "models.json").read_text("utf-8"))
+    table = json.loads(Path(__file__).with_name("models.json").read_text("utf-8"))
     return {name: ModelType(name, row["class"], row["multimodal"], row["moe"]) for name, row in table["types"].items()}
 
 
 @cache
 def _patterns() -> tuple[NamePattern, ...]:
-    table = tomllib.loads((files("doctor") / "model_names.toml").read_text("utf-8"))
+    table = tomllib.loads(Path(__file__).with_name("model_names.toml").read_text("utf-8"))
     return tuple(
         NamePattern(re.compile(row["pattern"], re.IGNORECASE), row["type"], row.get("moe")) for row in table["name"]
     )

@@ -9,7 +9,7 @@ from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cache
-from importlib.resources import files
+from pathlib import Path
 
 from doctor.config.read import Document
 from doctor.facts import Fact, Facts
@@ -49,7 +49,7 @@ class KnownKeys:
 @cache
 def known_keys() -> KnownKeys:
     """The keys of all releases that the data covers."""
-    table = json.loads((files("doctor.config") / "known_keys.json").read_text("utf-8"))
+    table = json.loads(Path(__file__).with_name("known_keys.json").read_text("utf-8"))
     return KnownKeys(
         tuple(table["versions"]),
         _numbers(table["keys"]),

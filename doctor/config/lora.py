@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
-from importlib.resources import files
+from pathlib import Path
 
 import regex
 
@@ -50,7 +50,7 @@ def modules(type_: str) -> Modules | None:
 @cache
 def _rows() -> Mapping[str, Mapping[str, list[str]]]:
     table: dict[str, dict[str, dict[str, list[str]]]] = json.loads(
-        (files("doctor.config") / "modules.json").read_text("utf-8")
+        Path(__file__).with_name("modules.json").read_text("utf-8")
     )
     return table["types"]
 

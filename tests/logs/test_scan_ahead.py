@@ -13,12 +13,12 @@ from pathlib import Path
 import pytest
 
 from doctor.errors import LogError
-from doctor.logs import scan_ahead as module
 from doctor.logs.block_scan import BlockScanner
 from doctor.logs.marks import METRIC
 from doctor.logs.metrics import METRIC_PATTERNS
 from doctor.logs.scan import compile_patterns
-from doctor.logs.scan_ahead import ALONE, SLOT, scan_ahead
+from doctor.logs.scan_ahead import ALONE, scan_ahead
+from doctor.logs.scan_workers import SLOT, WORKERS
 from doctor.logs.source import Block
 
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="forks on Linux only")
@@ -63,7 +63,7 @@ def test_only_a_large_log_has_others_scan(scanner: BlockScanner) -> None:
         next(found)
         assert workers() == before
     next(found)
-    assert len(workers() - before) == module.WORKERS
+    assert len(workers() - before) == WORKERS
     list(found)
     assert workers() == before
 
