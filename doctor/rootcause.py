@@ -97,6 +97,10 @@ KINDS: tuple[tuple[str, Evidence], ...] = (
 # Families or ids of echoes, and what shows the cause behind them.
 COLLECT: tuple[tuple[set[str], str], ...] = (
     ({"unknown/traceback-cut"}, "the rest of the log: the exception stands on the last line of a traceback"),
+    (
+        {"unknown/stopped"},
+        "what ended the process: dmesg -T | grep -i 'killed process', sacct -j JOB --format=State,ExitCode, kubectl describe pod",
+    ),
     ({"host/run-reported-failed"}, "the run's own output: what the script around it hid, or the file it was sent to"),
     (
         {"host/terminated"},
@@ -204,6 +208,7 @@ def _verdict(root: Finding | None, findings: Sequence[Finding], facts: Facts, aw
     if not errors:
         return Verdict(State.CLEAN, None, "No signature matches, and no failure is left unexplained.")
     summary = "Only messages that report another failure are in this input; the failure itself is not."
+    summary = errors[0].cause if {one.id for one in errors} == {"unknown/stopped"} else summary
     return Verdict(State.UNDECIDED, None, summary + waiting, tuple(_missing(errors, facts, awaited)))
 
 

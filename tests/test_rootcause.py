@@ -92,6 +92,9 @@ def test_only_launcher_lines_are_undecided_and_say_what_to_collect() -> None:
 
 
 def test_a_cut_traceback_is_undecided_and_asks_for_the_rest_of_the_log() -> None:
+    verdict, _ = judge([finding("unknown/stopped", Role.ECHO)], {})
+    assert (verdict.state, verdict.summary) == (State.UNDECIDED, finding("unknown/stopped", Role.ECHO).cause)
+    assert verdict.ask_for[0].startswith("what ended the process")
     verdict, _ = judge([finding("unknown/traceback-cut", Role.ECHO)], {})
     assert (verdict.state, verdict.root) == (State.UNDECIDED, None)
     assert verdict.ask_for == ("the rest of the log: the exception stands on the last line of a traceback",)

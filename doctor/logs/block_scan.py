@@ -70,24 +70,22 @@ class BlockScanner:
         from doctor.logs.metric_regions import LineEnds
 
         self._columns = self._columns or ColumnReader()
-        first, line_ends = self._metrics.start, LineEnds(block.data)
+        first, line_ends = self._metrics.start, LineEnds(block.data, block.start)
         metrics = [(number - first, end) for number, end in hits if number in self._metrics]
         own = [(number, end) for number, end in metrics if block.start < end <= block.end]
         columns = self._columns.read(block.data, own, line_ends, whole=not block.start)
         taken = [end for number, end in own if number != STAGE][-LAST_PROGRESS:]
-        newlines = line_ends.between(block.start, block.end)
-        steps, labelled = _steps(block, newlines, line_ends, taken)
-        others = self._others(block, hits, frozenset(line_ends.lines([end for _, end in metrics])), line_ends)
-        return Scanned(
-            sorted([*others, *((METRIC, end) for end in taken)], key=itemgetter(1)), newlines, columns, steps, labelled
-        )
+        steps, labelled = _steps(block, line_ends, taken)
+        others = self._others(block, hits, frozenset(line_ends.of_hits([end for _, end in metrics])), line_ends)
+        looked_at = sorted([*others, *((METRIC, end) for end in taken)], key=itemgetter(1))
+        return Scanned(looked_at, line_ends.number(block.end), columns, steps, labelled)
 
     def _others(
         self, block: Block, hits: list[tuple[int, int]], metric_lines: frozenset[int], line_ends: LineEnds
     ) -> list[tuple[str, int]]:
         """The hits beside those of metrics. What a line of metrics says of the learning rate is no setting."""
         others = [(number, end) for number, end in hits if end > block.start and number not in self._metrics]
-        lines = line_ends.lines([end for _, end in others])
+        lines = line_ends.of_hits([end for _, end in others])
         return [
             (self._owners[number], end)
             for (number, end), line in zip(others, lines, strict=True)
@@ -95,10 +93,8 @@ class BlockScanner:
         ]
 
 
-def _steps(
-    block: Block, newlines: int, line_ends: LineEnds, ends: list[int]
-) -> tuple[dict[int, tuple[int, Line]], bool | None]:
+def _steps(block: Block, line_ends: LineEnds, ends: list[int]) -> tuple[dict[int, tuple[int, Line]], bool | None]:
     """The lines of these ends as ``Scanned`` has them, and whether they are labelled."""
-    lines = BlockLines(block, 0, newlines)
-    steps = {end: (line_ends.between(block.start, end - 1), lines.around(end).with_text("")) for end in ends}
+    lines = BlockLines(block, 0, line_ends.number(block.end))
+    steps = {end: (line_ends.number(end - 1), lines.around(end).with_text("")) for end in ends}
     return steps, lines.labelled

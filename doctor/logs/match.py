@@ -64,6 +64,7 @@ class _Log:
     progress: Progress = field(default_factory=Progress)
     skipped: dict[str, str] = field(default_factory=dict)
     last_words: Record | None = None
+    stopped: Record | None = None
 
     def records(self) -> list[Record]:
         """What can be survived: every record that something was found in, or that nothing explains."""
@@ -125,20 +126,25 @@ def _read(reader: LogReader, pieces: Iterable[Block], catalog: Catalog, index: I
 
 
 def _note_last_words(reader: LogReader, log: _Log) -> None:
-    """What the last line of a small log says: an exception that somebody copied without its traceback, or that a command failed."""
-    number, line = reader.last_line()
-    record = reader.placed(line, number, number)
-    raised = unknown.lone(line.text, number)
+    """What the last line says: an exception that somebody copied without its traceback, that a command failed, how far it got."""
+    record, line, raw = reader.last_line()
+    raised = unknown.lone(line.text, record.line)
     if raised is not None:
         log.unknown.append(replace(record, chain=(raised,)))
     elif not log.progress.done and unknown.says_failed(line):
         log.last_words = record
+    elif not log.progress.done and unknown.is_under_way(raw):
+        log.stopped = replace(record, text=raw)
 
 
 def _last_words_finding(logs: list[_Log]) -> Iterator[Finding]:
-    records = [log.last_words for log in logs if log.last_words is not None]
-    if records:
-        yield unknown.last_line_finding(records)
+    """A message of failure that nothing follows, or else that a log stops in the middle of training."""
+    failed = [log.last_words for log in logs if log.last_words is not None]
+    stopped = [log.stopped for log in logs if log.stopped is not None]
+    if failed:
+        yield unknown.last_line_finding(failed)
+    elif stopped:
+        yield unknown.stopped_finding(stopped)
 
 
 def _ranked(candidate: Candidate) -> Candidate:

@@ -13,19 +13,24 @@ MOST_INDENTED = 60
 
 
 class LineEnds:
-    """Where the lines of a block end."""
+    """Where the lines of a block end. They are counted from the one that holds the block's start, which is 0."""
 
-    def __init__(self, data: bytes) -> None:
+    def __init__(self, data: bytes, start: int = 0) -> None:
         self.offsets: Ints = np.flatnonzero(np.frombuffer(data, np.uint8) == ord("\n"))
+        self._before = np.searchsorted(self.offsets, start)
 
-    def between(self, start: int, end: int) -> int:
-        """How many lines end between these offsets."""
-        first, last = np.searchsorted(self.offsets, (start, end))
-        return int(last - first)
+    def numbers(self, offsets: Ints) -> Ints:
+        """The lines that hold these offsets."""
+        found: Ints = np.searchsorted(self.offsets, offsets) - self._before
+        return found
 
-    def lines(self, ends: list[int]) -> list[int]:
-        """The lines in which texts lie that end there, counted from 0."""
-        found: list[int] = np.searchsorted(self.offsets, np.array(ends, np.int64) - 1).tolist()
+    def number(self, offset: int) -> int:
+        """The line that holds an offset."""
+        return int(np.searchsorted(self.offsets, offset) - self._before)
+
+    def of_hits(self, ends: list[int]) -> list[int]:
+        """The lines that hold the last bytes of hits that end there."""
+        found: list[int] = self.numbers(np.array(ends, np.int64) - 1).tolist()
         return found
 
 
@@ -55,7 +60,7 @@ class Regions:
 
 
 def cut_regions(data: bytes, ends: Ints, lines: LineEnds) -> Regions:
-    """The lines around these hits, each with the line before it (which may name the epoch); the block's first line is 0."""
+    """The lines around these hits, each with the line before it (which may name the epoch)."""
     newlines = lines.offsets
     groups = np.flatnonzero(np.diff(ends) > NEAR) + 1
     firsts, lasts = ends[np.concatenate(([0], groups))], ends[np.concatenate((groups - 1, [len(ends) - 1]))]
@@ -66,7 +71,7 @@ def cut_regions(data: bytes, ends: Ints, lines: LineEnds) -> Regions:
     begins, stops = begins[kept], stops[kept]
     text = b"".join([data[begin:stop] for begin, stop in zip(begins.tolist(), stops.tolist(), strict=True)])
     lengths = stops - begins
-    return Regions(text, begins, np.cumsum(lengths) - lengths, np.searchsorted(newlines, begins))
+    return Regions(text, begins, np.cumsum(lengths) - lengths, lines.numbers(begins))
 
 
 def _starts_above(newlines: Ints, offsets: Ints) -> Ints:

@@ -13,7 +13,7 @@ from doctor.logs.block_lines import BlockLines
 from doctor.logs.block_scan import LAST_PROGRESS, BlockScanner, Scanned
 from doctor.logs.index import Index
 from doctor.logs.marks import DONE, FACT, LAUNCHER, MARK, METRIC, TRACEBACK, WATCHDOG
-from doctor.logs.prefixes import Line
+from doctor.logs.prefixes import Line, decoded
 from doctor.logs.records import Record
 from doctor.logs.run_facts import FactReader
 from doctor.logs.scan_ahead import scan_ahead
@@ -29,9 +29,16 @@ MANY_STEPS = 8
 HEAD = 128 * 1024
 # torchrun's summary ends with BORDER; TEE is how the key of a line begins that --tee copied.
 BORDER, TEE = "=====", "local_elastic="
+# The last line is looked for in so much of a log.
+TAIL = 64 * 1024
 # Logs up to this size are kept for a second pass.
 MOST_KEPT = 4 * 1024 * 1024
 
+# A line that quotes the exception for which one sample, file, step or trial was left out.
+_SKIPS = re.compile(
+    r"(?:(?!Error|Exception).){0,80}\b(?:(?i:skipp(?:ing|ed)|ignor(?:ing|ed)|dropp(?:ing|ed)|leaving out)\b.{1,300}?: "
+    r"(?:\w+\.)*\w*(?:Error|Exception)\b|Trial \d+ failed with parameters: )"
+)
 _PATH_RANK = re.compile(r"rank[_-]?(\d+)|attempt_\d+/(\d+)/std(?:out|err)\.log", re.IGNORECASE)
 _PATH_HOST = re.compile(r"\b((?:node|host|worker|gpu)[\w-]*?\d+)\b", re.IGNORECASE)
 
@@ -86,6 +93,7 @@ class LogReader:
         self.progress = Progress()
         self.unread: dict[str, int] = {}
         self.kept = bytearray()
+        self._tail = b""
         self._scanner = BlockScanner(index.scanner, index.owners)
         self._facts = facts
         self._waits = waits
@@ -114,6 +122,7 @@ class LogReader:
             self.size += block.end - block.start
             self._tracebacks = {number: record for number, record in self._tracebacks.items() if number > self.lines}
             ended = block.data.endswith(b"\n", 0, block.end)
+            self._tail = block.data[max(block.start, block.end - TAIL) : block.end]
         self.lines += not ended
         if self.size > MOST_KEPT:
             self.kept = bytearray()
@@ -122,11 +131,14 @@ class LogReader:
         """The metrics of this log; None if it has none."""
         return None if self._metrics is None else self._metrics.points()
 
-    def last_line(self) -> tuple[int, Line]:
-        """The last line of a small log that holds more than white space, and its number; an empty one of a large log."""
-        kept = bytes(self.kept).rstrip()
-        number = kept.count(b"\n") + 1
-        return number, BlockLines(Block(kept, len(kept)), number, 0).around(len(kept))
+    def last_line(self) -> tuple[Record, Line, str]:
+        """The last line that holds more than white space: as a record, clean, and as it stands behind its last carriage return."""
+        tail = self._tail.rstrip()
+        empty = self._tail.count(b"\n", len(tail)) - self._tail.endswith(b"\n")
+        number = self.lines - max(empty, 0)
+        lines = BlockLines(Block(tail, len(tail)), number, 0)
+        line, (start, stop) = lines.around(len(tail)), lines.piece(len(tail))
+        return self.placed(line, number, number), line, decoded(tail[start:stop]).strip()
 
     def _take(self, metrics: MetricColumns) -> None:
         if self._metrics is None:
@@ -178,7 +190,8 @@ class LogReader:
         elif owner == DONE:
             self._went_on(owner, lines.around(end), number)
         elif not owner.startswith(MARK):
-            return self.placed(lines.around(end), number, number)
+            line = lines.around(end)
+            return replace(self.placed(line, number, number), ignored=_SKIPS.match(line.text) is not None)
         return None
 
     def _went_on(self, owner: str, line: Line, number: int) -> None:

@@ -10,8 +10,11 @@ from doctor.logs.records import Frame, Raised
 
 HEADER = "Traceback (most recent call last)"
 
-# What Python prints in front of the traceback of an exception that ends nothing.
-_IGNORED = re.compile(r"Exception ignored (?:in|on|while)\b|Error in atexit\._run_exitfuncs:")
+# What stands in front of the traceback of an exception that ends nothing: Python's words, and those of a study whose trial failed,
+# which prints the exception again if it was not meant to go on.
+_IGNORED = re.compile(
+    r"Exception ignored (?:in|on|while)\b|Error in atexit\._run_exitfuncs:|\bTrial \d+ failed with parameters: "
+)
 # What a program prints that caught an exception and tries again, and what it prints if that was for the last time.
 _RETRIED = re.compile(
     r"(?i)\b(?:re-?trying|trying (?:it )?(?:again|once more)|will (?:be )?retr(?:y|ied)|attempt \d+ ?(?:of|/) ?\d)"
@@ -245,6 +248,7 @@ class _Reader:
 _ANEW = re.compile(
     r"\[?\d{4}-\d\d-\d\d|\[?[EWIF]\d{3,4} \d\d:|(?:DEBUG|INFO|WARNING|ERROR|CRITICAL)\b|\[(?:INFO|WARNING|ERROR|rank\d)|"
     r"\s*\d{1,3}%\||(?i:step|epoch|iter(?:ation)?)[ :=]{1,9}\d|Exception ignored in|\S+: UserWarning|"
+    r"(?i:train(?:ing|er)? (?:is |was |has )?(?:complete|finished|done)\b)|"
     r"={10,}|-{10,}|={3,} |\{'|srun:|slurmstepd:|Killed|Terminated$|\S+: line \d+:\s+\d+ [A-Z]|```"
 )
 

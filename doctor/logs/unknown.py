@@ -10,6 +10,7 @@ from doctor.masks import fingerprint
 ID = "unknown/exception"
 CUT = "unknown/traceback-cut"
 LAST_LINE = "unknown/last-line"
+STOPPED = "unknown/stopped"
 
 # Launchers and wrappers raise these because something else failed.
 _WRAPPERS = re.compile(
@@ -33,6 +34,10 @@ _FAILED = re.compile(
     r"make(?:\[\d+\])?: \*\*\* \S|curl: \(\d+\) \S|"
     r"(?:tar|cp|mv|mkdir|rm|ln|cat|ssh|scp|rsync|git|unzip|wget|chmod|find|ls|touch|tee|grep): "
     r"(?i:cannot|can't|could not|unable to|failed to|error is not recoverable)\b"
+)
+# How far a progress bar, or a loop that counts its steps, has come.
+_PROGRESS = re.compile(
+    r"(\d+)/(\d+) ?(?:\[|- |\u2501|\u2500|\s{2,}\d+:\d\d:\d\d)|(?i:\b(?:step|iter(?:ation)?|batch)\b)[ :#=\[]*(\d+) ?(?:/|of) ?(\d+)"
 )
 _FAILED_LEVELS = {"ERROR", "CRITICAL", "FATAL", "E", "F", "C"}
 _INSTALLED = re.compile(r"site-packages|dist-packages|/lib/python\d|<frozen|^<string>|torch/distributed/run\.py")
@@ -107,6 +112,32 @@ def last_line_finding(records: list[Record]) -> Finding:
         count=len(records),
         ranks=tuple(sorted({one.rank for one in records if one.rank is not None})),
         fingerprint=fingerprint(LAST_LINE, record.text),
+    )
+
+
+def is_under_way(line: str) -> bool:
+    """Whether a line shows progress that has not come to its end."""
+    shown = [[int(one) for one in found if one] for found in _PROGRESS.findall(line)]
+    return bool(shown) and shown[-1][0] < shown[-1][1]
+
+
+def stopped_finding(records: list[Record]) -> Finding:
+    """The finding of logs that end in the middle of training without a word; the first of them is shown."""
+    record = min(records, key=lambda one: (one.time or 0.0, one.path))
+    return Finding(
+        id=STOPPED,
+        title="The log stops in the middle of training",
+        severity=Severity.ERROR,
+        confidence=Confidence.LOW,
+        role=Role.ECHO,
+        place=Lines(record.path, record.line, record.last_line, record.rank, record.host, record.time),
+        evidence=(record.text,),
+        cause="No failure is in this input: the run still goes on, or something outside ended it without a word, such as the "
+        "kernel for memory, a scheduler, or a lost connection.",
+        fix="If it goes on, look again later; else find out what ended the process.",
+        count=len(records),
+        ranks=tuple(sorted({one.rank for one in records if one.rank is not None})),
+        fingerprint=fingerprint(STOPPED, ""),
     )
 
 

@@ -307,7 +307,12 @@ def test_the_one_that_was_not_survived_is_shown(find: Find) -> None:
 
 
 @pytest.mark.parametrize(
-    "before", ["Exception ignored in: <function Tracker.__del__ at 0x7f>", "Exception ignored in atexit callback: <f>"]
+    "before",
+    [
+        "Exception ignored in: <function Tracker.__del__ at 0x7f>",
+        "Exception ignored in atexit callback: <f>",
+        "[W 2025-01-02 03:04:05,678] Trial 3 failed with parameters: {'width': 6} because of the following error: x",
+    ],
 )
 @pytest.mark.parametrize("error", ["KeyError: 'text'", "OSError: disk"])
 def test_what_python_ignores_ended_nothing(before: str, error: str, find: Find) -> None:
@@ -333,6 +338,25 @@ def test_what_python_ignores_ended_nothing(before: str, error: str, find: Find) 
 def test_what_is_tried_again_ended_nothing(before: str, behind: str, gone: bool, find: Find) -> None:
     text = f"{before}\n{TRACEBACK.format(error='OSError: store')}\n{behind}\n"
     assert (ids(find(text)) == []) == gone
+
+
+@pytest.mark.parametrize(
+    ("line", "severity"),
+    [
+        ("ERROR:pets: skipping a/1.jpg: RuntimeError: mark a variable ready only once", Severity.NOTE),
+        ("row 7 dropped because of builtins.RuntimeError: mark a variable ready only once", Severity.ERROR),
+        ("dropped row 7: builtins.RuntimeError: mark a variable ready only once", Severity.NOTE),
+        ("RuntimeError: mark a variable ready only once, skipping all: ValueError", Severity.ERROR),
+    ],
+)
+def test_a_line_that_says_what_was_skipped_ended_nothing(line: str, severity: Severity, find: Find) -> None:
+    assert only(find(f"{line}\n")).severity is severity
+
+
+def test_a_message_of_several_lines_ends_where_training_is_said_to_be_done(find: Find) -> None:
+    text = TRACEBACK.format(error="OSError: disk") + "\n---\n{last}, final loss 0.04\n"
+    assert ids(find(text.format(last="training complete"))) == []
+    assert ids(find(text.format(last="trained little"))) == ["unknown/exception"]
 
 
 def test_a_thread_that_died_is_not_survived_where_its_queue_stays_empty(find: Find) -> None:

@@ -15,7 +15,10 @@ from doctor.logs import reader as reader_module
 from doctor.logs import source
 from doctor.logs.index import Index
 from doctor.logs.match import LogResult, find_in_blocks
+from doctor.logs.reader import LogReader
+from doctor.logs.run_facts import FactReader
 from doctor.logs.source import Block
+from doctor.logs.watchdog import WaitReader
 
 Find = Callable[..., LogResult]
 
@@ -193,3 +196,19 @@ def test_a_long_log_takes_the_memory_of_a_few_blocks(root: Path) -> None:
     size, megabytes = map(int, done.stdout.split())
     assert size == 2**28
     assert megabytes < 120
+
+
+def test_lines_of_metrics_are_counted_across_blocks(
+    small_index: Index, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(source, "BLOCK", 40_000)
+    monkeypatch.setattr(source, "OVERLAP", 2_000)
+    log = tmp_path / "run.log"
+    log.write_text(
+        "".join(f"{{'loss': {n}.5}}\n" if n % 7 == 3 else f"line {n} of the log\n" for n in range(1, 20_000))
+    )
+    reader = LogReader(str(log), small_index, FactReader(()), WaitReader())
+    assert not list(reader.read(source.blocks(source.Source(str(log), log.stat().st_size), lambda count: None)))
+    points = reader.points()
+    assert points is not None
+    assert points.line.tolist() == [n for n in range(1, 20_000) if n % 7 == 3]

@@ -237,3 +237,43 @@ def test_only_out_of_a_connection_is_a_bare_end_of_file_an_echo(path: str, role:
     assert [(one.id, one.role) for one in find(text).findings] == [("unknown/exception", role)]
     told = find(text.replace("EOFError\n", "EOFError: Compressed file ended early\n"))
     assert [one.role for one in told.findings] == [Role.EITHER]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "  4%|▎         | 70/2000 [00:17<08:15,  3.90it/s]",
+        "  1%|          | 20/2000 [00:05<08:15,  3.90it/s]\r  4%|▎         | 70/2000 [00:17<08:15,  3.90it/s]",
+        "Epoch 4/99 ━━━━━━━━━━━━━━━━           5/8 0:00:01 • 0:00:01 3.30it/s loss: 5.033",
+        "2025-01-02 03:04:05,678 INFO step 40/1000 loss 2.5",
+        "iter 40 of 1000, loss 2.5",
+    ],
+)
+def test_a_log_that_stops_in_the_middle_is_not_clean(line: str, find: Find) -> None:
+    (found,) = find(f"loading\n{line}\n\n").findings
+    assert (found.id, found.role, found.place.first) == ("unknown/stopped", Role.ECHO, 2)
+    assert find(f"{line}\nsaved\n").findings == ()
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "100%|██████████| 2000/2000 [08:17<00:00,  3.90it/s]",
+        "step 1000/1000 loss 2.5",
+        "batch 8/8 of epoch 3/3 loss 2.5",
+        "kept 40/1000 rows",
+        "training finished at step 40/1000",
+    ],
+)
+def test_progress_that_came_to_its_end_is_none(line: str, find: Find) -> None:
+    assert find(f"loading\n{line}\n").findings == ()
+
+
+def test_a_failure_explains_that_the_log_stops(find: Find) -> None:
+    text = "RuntimeError: mark a variable ready only once\nstep 40/1000 loss 2.5\n"
+    assert [one.id for one in find(text).findings] == ["ddp/ready-twice"]
+
+
+def test_the_last_line_of_a_large_log_counts_too(find: Find) -> None:
+    (found,) = find("a line like any other\n" * 300_000 + "step 40/1000 loss 2.5\n\n\n").findings
+    assert (found.id, found.place.first) == ("unknown/stopped", 300_001)
