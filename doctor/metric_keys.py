@@ -19,6 +19,8 @@ ROLES = (STEP, HEADER, STEP_IN_EPOCH, END, RATE, ELAPSED)
 # The settings (keys below config.) without which metrics can't be judged; logs and configurations are searched for them.
 SETTINGS = (
     "vocab_size",
+    "num_labels",
+    "num_classes",
     "gradient_accumulation_steps",
     "logging_steps",
     "warmup_steps",

@@ -1,5 +1,7 @@
 """Shapes of the loss that show in single points or in its level: not finite, zero, uniform, flat, high, too good."""
 
+from collections.abc import Callable
+
 import numpy as np
 
 from doctor.finding import Confidence
@@ -91,7 +93,23 @@ def zero(view: View, limits: Limits) -> Answer:
 
 def at_uniform(view: View, limits: Limits) -> Answer:
     """The median of the second half lies within ``near`` of ln(vocabulary), has not moved by more than ``moved`` since the
-    start, and is past ``steps`` steps and twice the warm-up."""
+    start, and is past ``steps`` steps and twice the warm-up. For a vocabulary of up to ``few``, whose level is that of many a
+    loss, it lies within ``few_near``."""
+    known = view.setup.vocabulary
+    near = limits["few_near"] if known is not None and known.size <= limits["few"] else limits["near"]
+    return _stays_at(view, {**limits, "near": near}, lambda level: _vocabulary(view, level, near))
+
+
+def at_classes(view: View, limits: Limits) -> Answer:
+    """The same for ln(classes) of a classifier of up to ``most`` classes; with more, the first steps hardly show a fall."""
+    classes = view.setup.classes
+    if classes is None or classes.size > limits["most"]:
+        return None
+    return _stays_at(view, limits, lambda level: classes)
+
+
+def _stays_at(view: View, limits: Limits, choices: Callable[[float], Vocabulary | None]) -> Answer:
+    """Whether the loss stays near the uniform loss of the choices that a level stands for."""
     short = too_short(view, limits["points"]) or _too_early(view, limits["steps"])
     if short:
         return short
@@ -99,7 +117,7 @@ def at_uniform(view: View, limits: Limits) -> Answer:
     if len(values) < limits["points"]:
         return None
     level, change = _level_and_change(values)
-    vocabulary = _vocabulary(view, level, limits["near"])
+    vocabulary = choices(level)
     if vocabulary is None or abs(change) > limits["moved"] * level or _dead_rate(view):
         return None
     if abs(level - vocabulary.uniform_loss) > limits["near"] * vocabulary.uniform_loss:

@@ -9,7 +9,8 @@ SHAPES = {
     "nonfinite-beside-finite": Shape(loss_shapes.nonfinite_beside_finite, ("row", "share", "after", "opening")),
     "masked-nan": Shape(loss_shapes.masked_nan, ("row",)),
     "zero": Shape(loss_shapes.zero, ("below", "row", "from", "grad_norm")),
-    "at-uniform": Shape(loss_shapes.at_uniform, ("points", "steps", "near", "moved")),
+    "at-uniform": Shape(loss_shapes.at_uniform, ("points", "steps", "near", "moved", "few", "few_near")),
+    "at-classes": Shape(loss_shapes.at_classes, ("points", "steps", "near", "moved", "most")),
     "above-uniform": Shape(loss_shapes.above_uniform, ("points", "steps", "above", "slope")),
     "at-level": Shape(loss_shapes.at_level, ("points", "steps", "level", "near", "margin")),
     "flat": Shape(

@@ -9,7 +9,7 @@ import numpy as np
 
 from doctor.facts import Facts
 from doctor.traces.series import Run
-from doctor.traces.vocabularies import Vocabulary, known_vocabulary
+from doctor.traces.vocabularies import Vocabulary, known_classes, known_vocabulary
 
 # A run shows its start if its first point lies within so many steps, or within this share of its length.
 FIRST_STEPS = 5
@@ -29,11 +29,12 @@ class Objective(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class TrainingSetup:
-    """``warmup`` in optimizer steps; ``accumulation`` 1 and ``scheduler`` empty where unknown; ``device_memory`` in GiB."""
+    """``classes`` are what a classifier chooses from; ``warmup`` in optimizer steps; ``accumulation`` 1 and ``scheduler`` empty where unknown; ``device_memory`` in GiB."""
 
     objective: Objective
     bits: bool
     vocabulary: Vocabulary | None
+    classes: Vocabulary | None
     accumulation: int
     warmup: float
     starts: bool
@@ -50,6 +51,7 @@ def setup_of(run: Run, facts: Facts) -> TrainingSetup:
         objective=_objective(run),
         bits=_in_bits(run),
         vocabulary=known_vocabulary(facts),
+        classes=known_classes(facts),
         accumulation=int(number(facts, "gradient_accumulation_steps") or 1),
         warmup=_warmup(run, facts),
         starts=_starts(run),

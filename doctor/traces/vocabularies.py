@@ -65,6 +65,8 @@ FAMILIES = (
 
 # A loss near the ln of a smaller vocabulary has other explanations, so nobody guesses those from the loss alone.
 SMALLEST_GUESSED = 30_000
+# The settings under which transformers lists the names of the classes: config.id2label.0, config.id2label.1, ...
+CLASS_NAMES = "config.id2label."
 
 
 def known_vocabulary(facts: Facts) -> Vocabulary | None:
@@ -77,6 +79,14 @@ def known_vocabulary(facts: Facts) -> Vocabulary | None:
         if pattern in words:
             return Vocabulary(size, family, certain=False)
     return None
+
+
+def known_classes(facts: Facts) -> Vocabulary | None:
+    """The classes of a classifier, where the configuration counts or lists them; a reward model has one."""
+    counts = [whole_number(facts, f"config.{key}") for key in ("num_labels", "num_classes")]
+    listed = sum(key.startswith(CLASS_NAMES) for key in facts)
+    size = next((count for count in (*counts, listed) if count is not None and count > 1), None)
+    return None if size is None else Vocabulary(size, "classes", certain=True)
 
 
 def nearest_vocabulary(loss: float, tolerance: float) -> Vocabulary | None:

@@ -136,6 +136,34 @@ def test_a_plateau_at_the_uniform_loss(
     assert (answer.confidence if isinstance(answer, Seen) else None) is confidence
 
 
+@pytest.mark.parametrize(
+    ("level", "size", "found"),
+    [(1.386, 4, True), (1.41, 4, False), (0.693, 2, True), (0.705, 2, False), (10.55, 32_000, True)],
+)
+def test_few_tokens_must_be_met_more_closely(level: float, size: int, found: bool, rule: Mapping[str, Trace]) -> None:
+    facts = {"config.vocab_size": Fact(size)}
+    answer = ask(rule["trace/plateau-ln-vocab"], run_of({"loss": noisy([level] * 30, 0.002)}, facts=facts))
+    assert isinstance(answer, Seen) is found
+
+
+@pytest.mark.parametrize(
+    ("level", "facts", "found"),
+    [
+        (0.694, {"config.num_labels": Fact(2)}, True),
+        (0.705, {"config.num_labels": Fact(2)}, False),
+        (1.099, {f"config.id2label.{n}": Fact(name) for n, name in enumerate("abc")}, True),
+        (2.303, {"config.num_classes": Fact(10)}, True),
+        (4.605, {"config.num_classes": Fact(100)}, False),
+        (0.694, {"config.num_labels": Fact(1)}, False),
+        (0.694, {}, False),
+    ],
+)
+def test_a_classifier_that_guesses(level: float, facts: Facts, found: bool, rule: Mapping[str, Trace]) -> None:
+    match = rule["trace/plateau-ln-classes"]
+    assert isinstance(ask(match, run_of({"loss": noisy([level] * 50, 0.003)}, facts=facts)), Seen) is found
+    assert not isinstance(ask(match, run_of({"loss": noisy(fall(level, 0.3, 50))}, facts=facts)), Seen)
+
+
 def test_a_plateau_needs_steps_and_a_learning_rate(rule: Mapping[str, Trace]) -> None:
     match = rule["trace/plateau-ln-vocab"]
     early = ask(match, run_of({"loss": noisy([10.37] * 30)}, every=2, facts=VOCABULARY))
