@@ -51,7 +51,7 @@ def find(sources: Iterable[Points], signatures: Sequence[Signature], facts: Fact
     for signature in signatures:
         check(signature)
     runs = [run for points in sources if len(points) for run in runs_of(points, interval_of(facts))]
-    judged = [one for run in runs for one in _judge(run, signatures, facts)]
+    judged = [one for n, run in enumerate(runs) for one in _judge(run, _neighbours(runs, n), signatures, facts)]
     findings = [_finding(one, facts) for one in judged if isinstance(one.answer, Seen)]
     return TraceResult(tuple(_ranked(findings)), tuple(runs), tuple(_skipped(judged)))
 
@@ -80,7 +80,12 @@ def _trace(signature: Signature) -> Trace:
     return signature.match
 
 
-def _judge(run: Run, signatures: Sequence[Signature], facts: Facts) -> list[_Judged]:
+def _neighbours(runs: Sequence[Run], n: int) -> Sequence[Run]:
+    """The runs next to one; a log may hold thousands, so they can't all be compared with each other."""
+    return [*runs[max(n - 1, 0) : n], *runs[n + 1 : n + 2]]
+
+
+def _judge(run: Run, neighbours: Sequence[Run], signatures: Sequence[Signature], facts: Facts) -> list[_Judged]:
     setup = setup_of(run, facts)
     judged = []
     for signature in signatures:
@@ -89,7 +94,7 @@ def _judge(run: Run, signatures: Sequence[Signature], facts: Facts) -> list[_Jud
             continue
         main = next((run.series[name] for name in match.series if name in run.series), None)
         if main is not None and len(main):
-            view = View(main, run, setup)
+            view = View(main, run, setup, neighbours)
             with np.errstate(all="ignore"):  # a log may hold any numbers; what can't be computed is compared as NaN
                 answer = SHAPES[match.shape].judge(view, _limits(match))
             judged.append(_Judged(signature, view, answer))

@@ -290,52 +290,5 @@ def staircase(view: View, limits: Limits) -> Answer:
     return Seen(border, len(view.main) - 1, captures)
 
 
-def scaled_by_accumulation(view: View, limits: Limits) -> Answer:
-    """The training loss is the accumulation times the evaluation loss at ``evals`` evaluations or more, within ``near``; or,
-    where the accumulation is not known, an equal multiple of it at ``unknown_evals``, within ``spread``."""
-    evals, steps = view.run.series.get("eval_loss"), view.setup.accumulation
-    if evals is None or not len(evals) or len(view.main) < 2:
-        return _above_uniform(view, limits) if steps > 1 else None
-    here = np.searchsorted(view.steps, evals.steps, side="right")
-    width = 3
-    train = np.array([np.median(view.values[max(n - width, 0) : n + 1]) if n else np.nan for n in here])
-    ratios = (train / evals.values)[np.isfinite(train) & np.isfinite(evals.values) & (evals.values > 0)]
-    if len(ratios) < limits["evals"]:
-        return None
-    if steps == 1:  # where the training loss still falls fast, it is an average over higher ones
-        ratios = ratios[-int(limits["unknown_evals"]) :]
-    ratio, spread = float(np.median(ratios)), float(np.std(ratios) / np.mean(ratios))
-    fits = steps > 1 and abs(ratio / steps - 1) <= limits["near"]
-    equal = (
-        steps == 1 and len(ratios) >= limits["unknown_evals"] and spread < limits["spread"] and ratio >= limits["ratio"]
-    )
-    if not fits and not equal:
-        return None
-    return _scaled(view, ratio, f"the evaluation loss at {len(ratios)} evaluations", None if fits else Confidence.LOW)
-
-
-def _above_uniform(view: View, limits: Limits) -> Answer:
-    """Without evaluations: the first loss is far above the uniform loss, and divided by the accumulation it is not."""
-    known, steps = view.setup.vocabulary, view.setup.accumulation
-    if known is None or not view.setup.starts:
-        return None
-    start = float(np.median(view.values[: min(3, len(view.main))]))
-    if start <= limits["above"] * known.uniform_loss or start / steps > (1 + limits["near"]) * known.uniform_loss:
-        return None
-    if start / steps < limits["least_share"] * known.uniform_loss:
-        return None
-    return _scaled(view, float(steps), f"what {known.size} tokens allow at the start", Confidence.MEDIUM)
-
-
-def _scaled(view: View, ratio: float, of_what: str, confidence: Confidence | None) -> Seen:
-    captures = {
-        "factor": shown(ratio),
-        "of_what": of_what,
-        "value": shown(view.values[0]),
-        "accumulation": str(view.setup.accumulation),
-    }
-    return Seen(0, len(view.main) - 1, captures, confidence=confidence)
-
-
 def _tenth(values: Floats) -> int:
     return min(max(len(values) // 10, FEWEST), MOST)

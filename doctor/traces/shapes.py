@@ -1,6 +1,6 @@
 """The shapes that a trace signature may name."""
 
-from doctor.traces import loss_shapes, moving_shapes, optimizer_shapes, reward_shapes, speed_shapes
+from doctor.traces import loss_shapes, moving_shapes, optimizer_shapes, reward_shapes, scaled_shapes, speed_shapes
 from doctor.traces.view import Shape
 
 SHAPES = {
@@ -47,9 +47,10 @@ SHAPES = {
     "overfit": Shape(moving_shapes.overfit, ("points", "ratio", "rise", "row")),
     "eval-divergence": Shape(moving_shapes.eval_divergence, ("points", "ratio", "rise", "row", "train")),
     "staircase": Shape(moving_shapes.staircase, ("points", "borders", "drop", "inside")),
+    # scaled_shapes
     "scaled-by-accumulation": Shape(
-        moving_shapes.scaled_by_accumulation,
-        ("evals", "near", "unknown_evals", "spread", "ratio", "above", "least_share"),
+        scaled_shapes.scaled_by_accumulation,
+        ("evals", "near", "unknown_evals", "spread", "ratio", "above", "least_share", "common", "moves"),
     ),
     # optimizer_shapes
     "exploding": Shape(

@@ -29,7 +29,8 @@ class Objective(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class TrainingSetup:
-    """``classes`` are what a classifier chooses from; ``warmup`` in optimizer steps; ``accumulation`` 1 and ``scheduler`` empty where unknown; ``device_memory`` in GiB."""
+    """``classes`` are what a classifier chooses from; ``warmup`` in optimizer steps; ``accumulation`` 1 and ``scheduler`` empty
+    where unknown; ``device_memory`` in GiB."""
 
     objective: Objective
     bits: bool

@@ -1,6 +1,6 @@
 """What a shape looks at and what it answers."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -13,11 +13,12 @@ from doctor.traces.training_setup import TrainingSetup
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """The series that is judged, its run, and how that run was set up."""
+    """The series that is judged, its run, and how that run was set up. ``neighbours`` are the runs before and behind it."""
 
     main: Series
     run: Run
     setup: TrainingSetup
+    neighbours: Sequence[Run] = ()
 
     @property
     def steps(self) -> Floats:

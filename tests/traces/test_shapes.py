@@ -1,6 +1,7 @@
 """The shapes, each at the edge of its rule: what is just enough, and what is not."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -384,3 +385,25 @@ def test_an_unknown_accumulation_shows_where_the_loss_no_longer_falls_fast(
         train[-4:] = [value * (1 + n / 10) for n, value in enumerate(train[-4:])]
     answer = ask(rule["trace/loss-scaled-by-accumulation"], run_of({"loss": train, "eval_loss": evals}))
     assert isinstance(answer, Seen) is found
+
+
+@pytest.mark.parametrize(
+    ("factor", "apart", "found"),
+    [(4.0, 0.001, True), (2.0, 0.001, True), (4.0, 0.03, False), (1.4427, 0.001, False), (4.5, 0.001, False)],
+    ids=["four times", "twice", "only on the whole", "bits", "no whole number"],
+)
+def test_a_loss_that_is_a_multiple_of_another_runs(
+    factor: float, apart: float, found: bool, rule: Mapping[str, Trace]
+) -> None:
+    other = noisy(fall(2.4, 2.0, 12), 0.05)
+    own = [factor * value * (1 + apart * (-1) ** n) for n, value in enumerate(other)]
+    views = run_of({"loss": own}), run_of({"loss": other})
+    match = rule["trace/loss-scaled-by-accumulation"]
+    answer = ask(match, replace(views[0], neighbours=[views[1].run]))
+    assert isinstance(answer, Seen) is found
+    assert ask(match, replace(views[1], neighbours=[views[0].run])) is None
+
+
+def test_two_level_losses_are_no_multiple_of_each_other(rule: Mapping[str, Trace]) -> None:
+    low, high = run_of({"loss": noisy([2.0] * 12)}), run_of({"loss": noisy([4.0] * 12)})
+    assert ask(rule["trace/loss-scaled-by-accumulation"], replace(high, neighbours=[low.run])) is None
