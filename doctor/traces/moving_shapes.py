@@ -212,6 +212,32 @@ def _jump(view: View, limits: Limits, step: float) -> Answer:
     return Seen(start, min(start + points, len(view.main) - 1), captures)
 
 
+def drop_at_resume(view: View, limits: Limits) -> Answer:
+    """The median of the ``points`` behind a resumption is below that of the points before it by ``ratio`` of it and by ``noise``
+    times the noise, and the epoch falls there though the steps go on: rows come again that the weights know already."""
+    for step in view.run.restarts:
+        points, start = int(limits["points"]), int(np.searchsorted(view.steps, step))
+        before, after = view.values[max(start - points, 0) : start], view.values[start : start + points]
+        epochs = _epochs_around(view, step)
+        if min(len(before), len(after)) < limits["least"] or epochs is None or epochs[1] >= epochs[0]:
+            continue
+        level, now = float(np.median(before)), float(np.median(after))
+        if level - now > max(
+            limits["ratio"] * level, limits["noise"] * noise_of(view.values[max(start - 50, 0) : start])
+        ):
+            captures = {"first_step": at(step), "before": shown(level), "value": shown(now)}
+            captures |= {"epoch": shown(epochs[0]), "again": shown(epochs[1])}
+            return Seen(start, min(start + points, len(view.main) - 1), captures)
+    return None
+
+
+def _epochs_around(view: View, step: float) -> tuple[float, float] | None:
+    """The last epoch before a resumption and the first behind it."""
+    epoch = view.run.series.get("epoch")
+    here = 0 if epoch is None else int(np.searchsorted(epoch.steps, step))
+    return (float(epoch.values[here - 1]), float(epoch.values[here])) if epoch and 0 < here < len(epoch) else None
+
+
 def overfit(view: View, limits: Limits) -> Answer:
     """An evaluation loss above its best by ``ratio`` and by ``rise`` at the last ``row`` evaluations, while the training loss
     has gone on falling."""

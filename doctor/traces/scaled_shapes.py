@@ -77,7 +77,7 @@ def _above_other(view: View, other: Run, limits: Limits) -> Seen | None:
     whole = ratio >= limits["ratio"] and abs(ratio / np.round(ratio) - 1) < limits["spread"]
     if not whole or spread >= limits["spread"] or moved < limits["moves"] * spread:
         return None
-    which = f"run {other.number}" + (f" in {other.path}" if other.path != view.main.path else "")
+    which = f"run {other.number}" if other.path == view.main.path else f"the run in {other.path}"
     seen = _scaled(view, ratio, f"that of {which} at {known.sum()} common steps", Confidence.MEDIUM)
     return replace(seen, captures={**seen.captures, "other": which})
 

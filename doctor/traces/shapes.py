@@ -44,6 +44,7 @@ SHAPES = {
     ),
     "back-to-uniform": Shape(moving_shapes.back_to_uniform, ("points", "low", "high", "most", "near")),
     "jump-at-resume": Shape(moving_shapes.jump_at_resume, ("points", "least", "ratio", "noise", "row", "within")),
+    "drop-at-resume": Shape(moving_shapes.drop_at_resume, ("points", "least", "ratio", "noise")),
     "overfit": Shape(moving_shapes.overfit, ("points", "ratio", "rise", "row")),
     "eval-divergence": Shape(moving_shapes.eval_divergence, ("points", "ratio", "rise", "row", "train")),
     "staircase": Shape(moving_shapes.staircase, ("points", "borders", "drop", "inside")),

@@ -119,6 +119,14 @@ def test_what_follows_a_nan_is_its_echo(signatures: list[Signature], read: Read)
     assert found["trace/loss-nan"].role is Role.ROOT
 
 
+def test_the_run_beside_decides_which_cause_is_told(signatures: list[Signature], read: Read) -> None:
+    losses = [2.4, 2.31, 2.35, 2.2, 2.25, 2.1, 2.05]
+    runs = "".join(f"step {n * 10}, loss: {factor * loss}\n" for factor in (1, 8) for n, loss in enumerate(losses, 1))
+    (finding,) = find([read(runs)], signatures, {}).findings
+    assert finding.id == "trace/loss-scaled-by-accumulation"
+    assert finding.cause.startswith("At every step the loss is 8 times that of run 0 at 7 common steps")
+
+
 def verdict(points: list[Points], signatures: list[Signature], facts: object) -> set[str]:
     """The ids of all roots; notes may depend on how many steps lie between two points."""
     found = find(points, signatures, facts).findings  # type: ignore[arg-type]

@@ -407,3 +407,22 @@ def test_a_loss_that_is_a_multiple_of_another_runs(
 def test_two_level_losses_are_no_multiple_of_each_other(rule: Mapping[str, Trace]) -> None:
     low, high = run_of({"loss": noisy([2.0] * 12)}), run_of({"loss": noisy([4.0] * 12)})
     assert ask(rule["trace/loss-scaled-by-accumulation"], replace(high, neighbours=[low.run])) is None
+
+
+@pytest.mark.parametrize(
+    ("level", "epoch", "found"),
+    [(1.0, 0.0, True), (1.0, 0.62, False), (1.9, 0.0, False), (2.9, 0.0, False)],
+    ids=["lower, and the epoch falls", "the epoch goes on", "hardly lower", "higher"],
+)
+def test_data_that_are_read_again_behind_a_resumption(
+    level: float, epoch: float, found: bool, rule: Mapping[str, Trace]
+) -> None:
+    values, epochs = noisy([2.0] * 30 + [level] * 20), [n / 50 for n in range(30)] + [epoch + n / 50 for n in range(20)]
+    rows = [{"loss": value, "epoch": number} for value, number in zip(values, epochs, strict=True)]
+    points = points_of_rows("x", rows, [float(n + 1) for n in range(50)])
+    points.restart[30] = True
+    (run,) = runs_of(points)
+    answer = ask(rule["trace/resume-data-repeated"], View(run.series["loss"], run, setup_of(run, {})))
+    assert isinstance(answer, Seen) is found
+    if isinstance(answer, Seen):
+        assert answer.captures["first_step"] == "31"
