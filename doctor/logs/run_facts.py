@@ -77,6 +77,7 @@ _SETTING_ASSIGNED = r"""(?:^|\s)(?P<key>{keys})=(?P<value>[\w/.:@+-]+?)(?=,?\s|$
 _METRICS = re.compile(r"""\b(?:loss|grad_norm|reward)['"]?\s{0,4}[:=]\s{0,4}['"]?[-+]?[\dni.]""")
 _SETTING_INLINE = r"""['"](?P<key>{keys})['"]\s*:\s*['"]?(?P<value>[\w/.:@+-]+)['"]?(?=[,}}\s]|$)"""
 _WORLD = r"\b(?:[Ww]orld[_ ][Ss]ize|WORLD_SIZE|[Nn]um[_ ]processes)['\"]?\s*[:=]\s*['\"]?(?P<world>\d{1,6})\b"
+_TOTAL = r"\bTotal (?:optimization )?steps\s{0,4}=\s{0,4}(?P<total>\d[\d,]{0,14})"
 _DEVICE = (
     r"\b(?P<device>NVIDIA (?:[AHBL]\d{2,3}|GeForce|RTX|Tesla|GH200)[\w -]{0,24}?)(?=[,;:|\"'\])]|\.\s| \(|\s{2}|$)"
 )
@@ -98,6 +99,7 @@ def fact_patterns(keys: Iterable[str]) -> tuple[str, ...]:
     return (
         f"(?i){_VERSION}",
         _WORLD,
+        _TOTAL,
         _PIP,
         _DISTRIBUTED,
         r"\bNVIDIA (?:[AHBL]\d{2,3}|GeForce|RTX|Tesla|GH200)",
@@ -211,11 +213,14 @@ def _versions(text: str) -> Iterator[tuple[str, str]]:
 
 def _singles(text: str) -> Iterator[tuple[str, Value]]:
     """Facts of which a line tells one."""
-    world, device, distributed = (re.search(pattern, text) for pattern in (_WORLD, _DEVICE, _DISTRIBUTED))
+    patterns = (_WORLD, _TOTAL, _DEVICE, _DISTRIBUTED)
+    world, total, device, distributed = (re.search(pattern, text) for pattern in patterns)
     if _ALONE in text:
         yield "failed.alone", True
     if world and not text[: world.start()].endswith("parallel "):
         yield "world_size", int(world["world"])
+    if total:
+        yield "total_steps", int(total["total"].replace(",", ""))
     if device:
         yield "device", device["device"].strip()
     if distributed:

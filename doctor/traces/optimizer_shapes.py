@@ -58,7 +58,7 @@ def vanishing(view: View, limits: Limits) -> Answer:
 
 def rate_stuck(view: View, limits: Limits) -> Answer:
     """A learning rate of zero at ``row`` points in a row where the print is fine enough to tell; the same rate at ``same``
-    points under a schedule that changes it; or one that never comes near the configured rate."""
+    points under a schedule that changes it; or one rate all along that is below ``peak`` of the configured one."""
     short = too_short(view, limits["points"])
     if short:
         return short
@@ -112,18 +112,68 @@ def _same_rate(view: View, limits: Limits) -> Answer:
 
 
 def _low_rate(view: View, limits: Limits) -> Answer:
-    wanted, peak = view.setup.learning_rate, float(np.max(view.values))
-    if wanted is None or peak >= limits["peak"] * wanted or peak == 0 or not view.setup.starts:
+    """One and the same rate all along, far below the configured one."""
+    wanted, highest = view.setup.learning_rate, float(np.max(view.values))
+    if wanted is None or not 0 < highest < limits["peak"] * wanted or not view.setup.starts or _moves(view):
         return None
     if view.steps[-1] - view.steps[0] < max(2 * view.setup.warmup, limits["steps"]) or len(view.main) < limits["same"]:
         return None
     captures = {
         "first_step": at(view.steps[0]),
-        "value": shown(peak),
+        "value": shown(highest),
         "points": str(len(view.main)),
         "what": f"never comes near the configured {shown(wanted)}",
     }
     return Seen(0, len(view.main) - 1, captures)
+
+
+def _moves(view: View) -> bool:
+    return bool(view.values.min() < view.values.max())
+
+
+def rate_below_peak(view: View, limits: Limits) -> Answer:
+    """A learning rate that moves and never reaches ``peak`` of the configured one in a run that is seen from its start to behind
+    twice its warm-up and ``steps`` steps; not while it still rises at the end."""
+    short = too_short(view, limits["points"])
+    if short:
+        return short
+    wanted, highest = view.setup.learning_rate, float(np.max(view.values))
+    if wanted is None or highest >= limits["peak"] * wanted or not view.setup.starts or not _moves(view):
+        return None
+    if view.steps[-1] - view.steps[0] < max(2 * view.setup.warmup, limits["steps"]) or _still_rises(view):
+        return Undecided("learning_rate: the log ends before the rate can have reached its peak")
+    captures = {"first_step": at(view.steps[0]), "last_step": at(view.steps[-1])}
+    captures |= {"value": shown(highest), "wanted": shown(wanted)}
+    return Seen(0, len(view.main) - 1, captures)
+
+
+def _still_rises(view: View) -> bool:
+    """Whether the last rate is the highest, and higher than in the middle."""
+    values = view.values
+    return bool(values[-1] == values.max() and values[-1] > values[len(values) // 2])
+
+
+def long_warmup(view: View, limits: Limits) -> Answer:
+    """A warm-up that the configuration sets to more than ``share`` of the planned steps, if ``steps`` are planned at least, and
+    during which the printed rate rises. It is a warning where the warm-up never ends."""
+    setup, total = view.setup, view.setup.total
+    if total is None or not setup.warmup_set or total < limits["steps"] or setup.warmup <= limits["share"] * total:
+        return None
+    during = view.values[view.steps <= min(setup.warmup, total)]
+    if len(during) < limits["points"]:
+        return Undecided(f"learning_rate: fewer than {limits['points']:.0f} points in the warm-up")
+    if not (np.diff(during) >= 0).all() or during[-1] <= during[0]:
+        return None
+    captures = {
+        "first_step": at(view.steps[0]),
+        "warmup": at(setup.warmup),
+        "total": at(total),
+        "percent": f"{100 * setup.warmup / total:.0f}",
+        "value": shown(view.values.max()),
+        "what": "never" if setup.warmup >= total else "late",
+    }
+    never = setup.warmup >= total
+    return Seen(0, len(during) - 1, captures, severity=Severity.WARNING if never else None)
 
 
 def rate_restarts(view: View, limits: Limits) -> Answer:

@@ -61,6 +61,8 @@ SHAPES = {
     "rate-stuck": Shape(
         optimizer_shapes.rate_stuck, ("points", "row", "share", "resolution", "still", "same", "peak", "steps", "part")
     ),
+    "rate-below-peak": Shape(optimizer_shapes.rate_below_peak, ("points", "peak", "steps")),
+    "long-warmup": Shape(optimizer_shapes.long_warmup, ("points", "share", "steps")),
     "rate-restarts": Shape(optimizer_shapes.rate_restarts, ("points", "ratio", "share")),
     "scale-floor": Shape(optimizer_shapes.scale_floor, ("floor", "falls", "share", "after", "points")),
     # speed_shapes

@@ -29,7 +29,8 @@ class Objective(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class TrainingSetup:
-    """``classes`` are what a classifier chooses from; ``warmup`` in optimizer steps; ``accumulation`` 1 and ``scheduler`` empty
+    """``classes`` are what a classifier chooses from; ``warmup`` in optimizer steps, and whether the configuration
+    sets it; ``total`` the optimizer steps that were planned; ``accumulation`` 1 and ``scheduler`` empty
     where unknown; ``device_memory`` in GiB."""
 
     objective: Objective
@@ -38,6 +39,8 @@ class TrainingSetup:
     classes: Vocabulary | None
     accumulation: int
     warmup: float
+    warmup_set: bool
+    total: float | None
     starts: bool
     pretrained: bool
     adapter: bool
@@ -55,6 +58,8 @@ def setup_of(run: Run, facts: Facts) -> TrainingSetup:
         classes=known_classes(facts),
         accumulation=int(number(facts, "gradient_accumulation_steps") or 1),
         warmup=_warmup(run, facts),
+        warmup_set=any((number(facts, key) or 0) > 0 for key in ("warmup_steps", "warmup_ratio")),
+        total=_total(facts),
         starts=_starts(run),
         pretrained=_set(facts, "model.name") or _set(facts, "config.adapter"),
         adapter=_set(facts, "config.adapter"),
@@ -127,12 +132,12 @@ def _starts(run: Run) -> bool:
 
 
 def _warmup(run: Run, facts: Facts) -> float:
-    steps = number(facts, "warmup_steps")
-    if steps:
+    steps, ratio = number(facts, "warmup_steps"), number(facts, "warmup_ratio")
+    if steps and steps >= 1:
         return steps
-    ratio, length = number(facts, "warmup_ratio"), number(facts, "max_steps") or _length(run)
+    ratio = steps or ratio  # transformers 5 takes a share as warmup_steps
     if ratio:
-        return ratio * length
+        return ratio * (_total(facts) or _length(run))
     rate = run.series.get("learning_rate")
     if rate is None or len(rate) < 3:
         return 0.0
@@ -141,6 +146,14 @@ def _warmup(run: Run, facts: Facts) -> float:
         rate.steps[-1] - rate.steps[0]
     )
     return float(rate.steps[peak]) if rises else 0.0
+
+
+def _total(facts: Facts) -> float | None:
+    """The steps that were announced, or that the configuration limits training to; Trainer's -1 limits nothing."""
+    announced, limit = facts.get("total_steps"), number(facts, "max_steps")
+    if announced is not None:
+        return float(str(announced.value))
+    return limit if limit and limit > 0 else None
 
 
 def _length(run: Run) -> float:

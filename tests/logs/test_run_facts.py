@@ -221,6 +221,18 @@ def test_the_number_of_ranks(line: str) -> None:
 
 
 @pytest.mark.parametrize(
+    "line",
+    [
+        "  Total optimization steps = 1,200",
+        "[INFO|trainer.py:2525] 2025-01-02 03:04:05,678 >>   Total optimization steps = 1,200",
+        "O^O/ \\_/ \\    Batch size per device = 2 | Total steps = 1200",
+    ],
+)
+def test_the_steps_that_a_trainer_announces(line: str) -> None:
+    assert facts_of(line)["total_steps"] == 1200
+
+
+@pytest.mark.parametrize(
     "line", ["LOCAL_WORLD_SIZE=8", "model parallel world size: 2", "world_size: auto", "data_parallel_world_size: 4"]
 )
 def test_other_sizes_are_not_the_number_of_ranks(line: str) -> None:

@@ -325,7 +325,8 @@ def test_warmup_comes_from_settings_or_from_the_learning_rate() -> None:
     rates = [*np.linspace(0.1, 1.0, 10).tolist(), *np.linspace(1.0, 0.1, 30).tolist()]
     assert run_of({"learning_rate": rates}).setup.warmup == 100.0
     assert run_of({"learning_rate": rates}, facts={"config.warmup_steps": Fact("55")}).setup.warmup == 55.0
-    assert run_of({"learning_rate": rates}, facts={"config.warmup_ratio": Fact("0.1")}).setup.warmup == 40.0
+    for key in ("warmup_ratio", "warmup_steps"):
+        assert run_of({"learning_rate": rates}, facts={f"config.{key}": Fact("0.1")}).setup.warmup == 40.0
     assert run_of({"learning_rate": [1.0] * 40}).setup.warmup == 0.0
 
 
@@ -426,3 +427,52 @@ def test_data_that_are_read_again_behind_a_resumption(
     assert isinstance(answer, Seen) is found
     if isinstance(answer, Seen):
         assert answer.captures["first_step"] == "31"
+
+
+@pytest.mark.parametrize(
+    ("peak", "rising", "found"), [(2e-5, False, True), (1.2e-4, False, False), (2e-5, True, False)]
+)
+def test_a_rate_that_never_reaches_the_configured_one(
+    peak: float, rising: bool, found: bool, rule: Mapping[str, Trace]
+) -> None:
+    rates = [peak * (n if rising else min(n, 4, 50 - n)) / (40 if rising else 4) for n in range(1, 41)]
+    view = run_of({"learning_rate": rates, "loss": fall(3.0, 2.0, 40)}, facts={"config.learning_rate": Fact("2e-4")})
+    answer = ask(rule["trace/lr-below-peak"], view)
+    assert isinstance(answer, Seen) is found
+    assert isinstance(answer, Undecided) is rising
+
+
+@pytest.mark.parametrize(
+    ("settings", "severity"),
+    [
+        ({"config.warmup_steps": 100, "total_steps": 400}, "note"),
+        ({"config.warmup_ratio": "0.25", "config.max_steps": 400}, "note"),
+        ({"config.warmup_steps": 500, "total_steps": 400}, "warning"),
+        ({"config.warmup_steps": 500, "config.max_steps": -1}, None),
+        ({"config.warmup_steps": 80, "total_steps": 400}, None),
+        ({"config.warmup_steps": 50, "total_steps": 90}, None),
+        ({"total_steps": 400}, None),
+    ],
+)
+def test_a_warmup_that_takes_much_of_the_run(
+    settings: Mapping[str, int | str], severity: str | None, rule: Mapping[str, Trace], signatures: list[Signature]
+) -> None:
+    facts = {key: Fact(value) for key, value in settings.items()}
+    warmup = 500 if settings.get("config.warmup_steps") == 500 else 100
+    rates = [2e-4 * min(10 * n / warmup, 1) for n in range(1, 41)]
+    answer = ask(rule["trace/warmup-too-long"], run_of({"learning_rate": rates}, facts=facts))
+    default = next(one.severity for one in signatures if one.id == "trace/warmup-too-long")
+    told = (answer.severity or default).value if isinstance(answer, Seen) else None
+    assert told == severity
+
+
+def test_trainers_unlimited_steps_are_no_number_of_steps() -> None:
+    facts = {"config.warmup_ratio": Fact("0.1"), "config.max_steps": Fact(-1)}
+    assert run_of({"learning_rate": [1.0] * 40}, facts=facts).setup.warmup == 40.0
+
+
+def test_one_low_rate_all_along_stands_still(rule: Mapping[str, Trace]) -> None:
+    series = {"learning_rate": [2e-5] * 40, "loss": fall(3.0, 2.0, 40)}
+    view = run_of(series, facts={"config.learning_rate": Fact("2e-4")})
+    assert isinstance(ask(rule["trace/lr-not-advancing"], view), Seen)
+    assert ask(rule["trace/lr-below-peak"], view) is None
