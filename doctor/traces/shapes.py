@@ -68,7 +68,7 @@ SHAPES = {
     # speed_shapes
     "slower": Shape(speed_shapes.slower, ("points", "ratio", "tau", "parts", "share", "much")),
     "stalled": Shape(speed_shapes.stalled, ("points", "ratio", "seconds", "gap_ratio", "gap_seconds")),
-    "straggling": Shape(speed_shapes.straggling, ("points", "score")),
+    "straggling": Shape(speed_shapes.straggling, ("points", "score", "width", "others")),
     "growing": Shape(speed_shapes.growing, ("points", "ratio", "tau")),
     # reward_shapes
     "above": Shape(reward_shapes.above, ("level", "points")),

@@ -1,5 +1,6 @@
 """Shapes of step times and memory: slower and slower, one long step, one slow rank, growth."""
 
+from collections.abc import Mapping
 from math import sqrt
 
 import numpy as np
@@ -7,6 +8,7 @@ import numpy as np
 from doctor.finding import Severity
 from doctor.points import Floats
 from doctor.traces.robust import kendall_tau
+from doctor.traces.rolling import median_of_windows
 from doctor.traces.view import Answer, Limits, Seen, View, at, shown, too_short
 
 # The first steps compile, allocate and fill caches.
@@ -89,7 +91,8 @@ def stalled(view: View, limits: Limits) -> Answer:
 
 
 def straggling(view: View, limits: Limits) -> Answer:
-    """A rank whose median step time is so long that the fastest rank's, divided by it, is below ``score``."""
+    """A rank whose median step time is so long that the fastest rank's, divided by it, is below ``score``; or one whose own best
+    level, divided by its last, is, while each of the others has kept ``others`` of its best."""
     ranks = {
         rank: one.values
         for rank, one in view.run.by_rank.get(view.main.name, {}).items()
@@ -99,13 +102,39 @@ def straggling(view: View, limits: Limits) -> Answer:
         return None
     medians = {rank: float(np.median(values[1:])) for rank, values in ranks.items()}
     slowest, fastest = max(medians, key=lambda rank: medians[rank]), min(medians.values())
-    if fastest / medians[slowest] >= limits["score"]:
+    if fastest / medians[slowest] < limits["score"]:
+        return _slow_rank(view, slowest, medians[slowest], fastest, "always")
+    return _slowed(view, ranks, limits)
+
+
+def _slowed(view: View, ranks: Mapping[int, Floats], limits: Limits) -> Answer:
+    """The only rank that has become slower than it was."""
+    levels = {rank: _best_and_last(values[WARM:], limits) for rank, values in ranks.items()}
+    kept = {rank: best / last for rank, (best, last) in levels.items() if last > 0}
+    slowed = [rank for rank, share in kept.items() if share < limits["score"]]
+    others = [share for share in kept.values() if share >= limits["others"]]
+    if len(slowed) != 1 or len(others) != len(levels) - 1:
         return None
+    best, last = levels[slowed[0]]
+    return _slow_rank(view, slowed[0], last, best, "late")
+
+
+def _best_and_last(values: Floats, limits: Limits) -> tuple[float, float]:
+    """The lowest median of a tenth of the step times (``width`` at least), and the last; NaN for fewer than three times that."""
+    width = max(int(limits["width"]), len(values) // 10)
+    if len(values) < 3 * width:
+        return np.nan, np.nan
+    _, medians = median_of_windows(values, width)
+    return float(medians.min()), float(medians[-1])
+
+
+def _slow_rank(view: View, rank: int, seconds: float, usual: float, what: str) -> Seen:
     captures = {
-        "rank": str(slowest),
-        "value": f"{shown(medians[slowest])} s",
-        "usual": f"{shown(fastest)} s",
-        "factor": shown(medians[slowest] / fastest),
+        "rank": str(rank),
+        "value": f"{shown(seconds)} s",
+        "usual": f"{shown(usual)} s",
+        "factor": shown(seconds / usual),
+        "what": what,
     }
     return Seen(0, len(view.main) - 1, captures)
 

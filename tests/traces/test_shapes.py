@@ -476,3 +476,20 @@ def test_one_low_rate_all_along_stands_still(rule: Mapping[str, Trace]) -> None:
     view = run_of(series, facts={"config.learning_rate": Fact("2e-4")})
     assert isinstance(ask(rule["trace/lr-not-advancing"], view), Seen)
     assert ask(rule["trace/lr-below-peak"], view) is None
+
+
+@pytest.mark.parametrize(
+    ("late", "rank"),
+    [((1.0, 1.0, 1.5), "2"), ((1.0, 1.0, 1.35), None), ((1.0, 1.3, 1.5), None), ((1.5, 1.5, 1.5), None)],
+    ids=["one slowed", "hardly", "another one too", "all"],
+)
+def test_a_rank_that_has_become_slower_than_it_was(
+    late: tuple[float, ...], rank: str | None, rule: Mapping[str, Trace]
+) -> None:
+    own = [noisy([0.9] * 30 + [0.9 * factor] * 12) for factor in late]
+    points = points_of_rows(
+        "x", [{"step_time": times[n]} for n in range(42) for times in own], [float(n) for n in range(42) for _ in own]
+    )
+    (run,) = runs_of(replace(points, rank=np.tile(np.arange(3, dtype=np.int32), 42)))
+    answer = ask(rule["trace/straggler"], View(run.series["step_time"], run, setup_of(run, {})))
+    assert (answer.captures["rank"] if isinstance(answer, Seen) else None) == rank
