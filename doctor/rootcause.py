@@ -79,6 +79,7 @@ KINDS: tuple[tuple[str, Evidence], ...] = (
     ("torchrun/store-barrier-timeout", Evidence.TIMEOUT),
     ("torchrun/sighup", Evidence.EXIT),
     ("torchrun/sigint", Evidence.EXIT),
+    ("torchrun/hang-interrupted", Evidence.EXIT),
     ("torchrun/sigterm-received", Evidence.EXIT),
     ("torchrun/*", Evidence.LAUNCHER),
     ("host/segfault", Evidence.EXIT),

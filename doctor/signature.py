@@ -14,11 +14,16 @@ TITLE_WIDTH = 72
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """Matches a record of a log: one of ``any``, none of ``none``, and a stack frame by one of ``frames`` if there are any."""
+    """Matches a record of a log: one of ``any``, none of ``none``, and a stack frame by one of ``frames`` if there are any.
+
+    With ``silence``, the log must have been silent for so many seconds before it; ``when`` holds conditions on facts.
+    """
 
     any: tuple[str, ...]
     none: tuple[str, ...] = ()
     frames: tuple[str, ...] = ()
+    silence: float = 0.0
+    when: Conditions = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,7 +200,8 @@ def _match(table: TomlTable) -> Match:
 
 
 def _text(table: TomlTable) -> Text:
-    match = Text(table.texts("any", required=True), table.texts("none"), table.texts("frames"))
+    patterns = (table.texts("any", required=True), table.texts("none"), table.texts("frames"))
+    match = Text(*patterns, silence=table.seconds("silence"), when=_conditions(table))
     table.done()
     for key in ("any", "none", "frames"):
         for i, pattern in enumerate(getattr(match, key), 1):
@@ -365,12 +371,15 @@ TRACE_CAPTURES = frozenset([
 
 # What every text signature knows of the innermost stack frame: where it is, and the installed package it is in.
 FRAME_CAPTURES = frozenset({"frame", "package"})
+# What a text signature with a silence knows of it.
+SILENCE_CAPTURES = frozenset({"minutes", "since"})
 
 
 def capture_names(match: Match) -> frozenset[str]:
     """The names that a match may capture from its input."""
     if isinstance(match, Text):
-        return FRAME_CAPTURES.union(*(regex.compile(pattern).groupindex for pattern in match.any))
+        silence = SILENCE_CAPTURES if match.silence else frozenset[str]()
+        return (FRAME_CAPTURES | silence).union(*(regex.compile(pattern).groupindex for pattern in match.any))
     if isinstance(match, Setting):
         return frozenset(match.show)
     if isinstance(match, Trace):

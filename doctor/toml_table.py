@@ -52,6 +52,13 @@ class TomlTable:
             self.fail(key, "the list is empty; give at least one text")
         return tuple(value)
 
+    def seconds(self, key: str) -> float:
+        """A number of seconds, 0 where the key is absent."""
+        value = self._take(key, 0)
+        if not isinstance(value, (int, float)) or isinstance(value, bool) or value < 0:
+            self.fail(key, "expected a number of seconds")
+        return float(value)
+
     def table(self, key: str) -> "TomlTable | None":
         """A table below this one, if it is there."""
         value = self.mapping(key)

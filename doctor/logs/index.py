@@ -7,7 +7,7 @@ import platform
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import hyperscan
@@ -32,8 +32,9 @@ CACHES = "index-*.bin"
 
 @dataclass(frozen=True, slots=True)
 class Index:
-    """``owners[n]`` is the signature id (or the mark) that pattern n of the scanner belongs to.
+    """``texts`` lack their conditions on facts, which are known only once all is read.
 
+    ``owners[n]`` is the signature id (or the mark) that pattern n of the scanner belongs to.
     ``squeezed[n]`` is the id and the pattern that number n of the squeezed scanner stands for: it reads text without
     white space. ``keys`` are the settings that signatures ask for.
     """
@@ -60,7 +61,7 @@ def load_index(catalog: Catalog) -> Index:
 def compile_index(catalog: Catalog) -> Index:
     """The index of a catalogue, compiled; SignatureError if a file is faulty or a pattern can't be scanned for."""
     signatures = catalog.signatures()
-    texts = {one.id: one.match for one in signatures if isinstance(one.match, Text)}
+    texts = {one.id: replace(one.match, when={}) for one in signatures if isinstance(one.match, Text)}
     keys = tuple(sorted(set(_asked_settings(signatures))))
     owned = [(id, pattern) for id, text in texts.items() for pattern in text.any] + marks(keys)
     names = [catalog.files[owner].where if owner in catalog else owner for owner, _ in owned]
@@ -76,17 +77,18 @@ def compile_index(catalog: Catalog) -> Index:
 
 
 def _squeezed(texts: Mapping[str, Text]) -> Iterator[tuple[str, str]]:
-    """Squeezed patterns of the signatures that ask for no stack frame."""
+    """Squeezed patterns of the signatures that ask for no stack frame and no silence."""
     for id, text in texts.items():
-        patterns = () if text.frames else map(squeezed_pattern, text.any)
+        patterns = () if text.frames or text.silence else map(squeezed_pattern, text.any)
         yield from ((id, pattern) for pattern in patterns if pattern is not None)
 
 
 def _asked_settings(signatures: list[Signature]) -> Iterator[str]:
     yield from SETTINGS
     for signature in signatures:
-        for cause in signature.causes if isinstance(signature.match, (Text, Trace)) else ():
-            yield from (key.removeprefix(SETTING) for key in cause.when if key.startswith(SETTING))
+        if isinstance(signature.match, (Text, Trace)):
+            for when in (signature.match.when, *(cause.when for cause in signature.causes)):
+                yield from (key.removeprefix(SETTING) for key in when if key.startswith(SETTING))
 
 
 def cache_file(catalog: Catalog) -> Path:
@@ -105,7 +107,7 @@ def _read(path: Path) -> Index | None:
             return None
         head, scanner, squeezed_scanner = _unpacked(body)
         table = json.loads(head)
-        texts = {id: Text(*map(tuple, fields)) for id, fields in table["texts"].items()}
+        texts = {id: _text(*fields) for id, fields in table["texts"].items()}
         squeezed = tuple((id, pattern) for id, pattern in table["squeezed"])
         owners, keys = tuple(table["owners"]), tuple(table["keys"])
         return Index(texts, owners, keys, squeezed, load(scanner), load(squeezed_scanner))
@@ -113,10 +115,14 @@ def _read(path: Path) -> Index | None:
         return None
 
 
+def _text(any: list[str], none: list[str], frames: list[str], silence: float) -> Text:
+    return Text(tuple(any), tuple(none), tuple(frames), silence)
+
+
 def _written(path: Path, index: Index) -> Index:
     """Write the cache whole or not at all: another process may be reading or writing the same file."""
     table = {
-        "texts": {id: list(astuple(text)) for id, text in index.texts.items()},
+        "texts": {id: [text.any, text.none, text.frames, text.silence] for id, text in index.texts.items()},
         "owners": index.owners,
         "keys": index.keys,
         "squeezed": index.squeezed,

@@ -8,19 +8,20 @@ from typing import TYPE_CHECKING
 
 from doctor.catalog import Catalog
 from doctor.causes import explain
-from doctor.facts import Facts, whole_number
-from doctor.finding import Finding, Lines, Role, Severity
+from doctor.facts import Facts, holds, whole_number
+from doctor.finding import Finding, Lines, Role, Severity, stamp
 from doctor.logs import collectives, unknown
 from doctor.logs.confirm import Confirmed, confirm
 from doctor.logs.index import Index
 from doctor.logs.reader import Candidate, LogReader, Progress
 from doctor.logs.records import Record, spawned_rank
 from doctor.logs.run_facts import FactReader
+from doctor.logs.silence import silence_before
 from doctor.logs.source import Block, Source, blocks
 from doctor.logs.squeeze import second_pass
 from doctor.logs.watchdog import WaitReader
 from doctor.masks import fingerprint, masked
-from doctor.signature import Signature
+from doctor.signature import Signature, Text
 from doctor.waits import Wait
 
 if TYPE_CHECKING:
@@ -97,6 +98,7 @@ def find_in_blocks(
     for path, pieces in logs:
         reader = LogReader(path, index, facts, waits)
         read.append(_read(reader, pieces, catalog, index))
+        _drop_unsilent(read[-1], b"" if len(logs) > 1 else bytes(reader.kept), index)  # other ranks may have gone on
         points.append(reader.points())
         size, lines = size + reader.size, lines + reader.lines
     known = {**(told or {}), **facts.facts()}
@@ -123,6 +125,21 @@ def _read(reader: LogReader, pieces: Iterable[Block], catalog: Catalog, index: I
     if not log.unknown and not explained:
         _note_last_words(reader, log)
     return log
+
+
+def _drop_unsilent(log: _Log, text: bytes, index: Index) -> None:
+    """Of the matches that ask for a silence before them keep the first, if there was one, with what is known of it."""
+    asking = [match for match in log.matches if index.texts[match.signature.id].silence]
+    if not asking:
+        return
+    log.matches = [match for match in log.matches if match not in asking]
+    first = min(asking, key=lambda match: match.record.line)
+    silence = silence_before(text, first.record.line) if text and not first.record.rank else None
+    if silence is not None and silence.seconds >= index.texts[first.signature.id].silence:
+        known = {"minutes": f"{silence.seconds / 60:.0f}", "since": stamp(silence.since)[:-4]}
+        log.matches.append(
+            replace(first, confirmed=replace(first.confirmed, captures={**first.confirmed.captures, **known}))
+        )
 
 
 def _note_last_words(reader: LogReader, log: _Log) -> None:
@@ -224,7 +241,9 @@ def _known_findings(survivals: Survivals, facts: Facts) -> Iterator[Finding]:
         for id, count in log.unread.items():
             unread[id] = unread.get(id, 0) + count
     for id, matches in by_id.items():
-        yield _finding(matches, facts, unread.get(id, 0))
+        asked = matches[0][0].signature.match
+        if not isinstance(asked, Text) or holds(asked.when, facts) is True:
+            yield _finding(matches, facts, unread.get(id, 0))
 
 
 def _survivals(logs: list[_Log]) -> Survivals:
