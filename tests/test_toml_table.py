@@ -56,6 +56,8 @@ def test_what_is_not_there() -> None:
         ('key = [""]', lambda one: one.texts("key"), "key: a text in the list is empty; fill it in or take it out"),
         ("key = []", lambda one: one.texts("key", required=True), "key: the list is empty; give at least one text"),
         ("", lambda one: one.texts("key", required=True), "key: missing; this key is required"),
+        ("key = -1", lambda one: one.seconds("key"), "key: expected a number of seconds"),
+        ("key = true", lambda one: one.seconds("key"), "key: expected a number of seconds"),
         ("key = 1", lambda one: one.table("key"), "key: expected a table; write [key]"),
         (
             "key = 1",

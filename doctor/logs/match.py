@@ -128,18 +128,25 @@ def _read(reader: LogReader, pieces: Iterable[Block], catalog: Catalog, index: I
 
 
 def _drop_unsilent(log: _Log, text: bytes, index: Index) -> None:
-    """Of the matches that ask for a silence before them keep the first, if there was one, with what is known of it."""
-    asking = [match for match in log.matches if index.texts[match.signature.id].silence]
-    if not asking:
-        return
-    log.matches = [match for match in log.matches if match not in asking]
-    first = min(asking, key=lambda match: match.record.line)
-    silence = silence_before(text, first.record.line) if text and not first.record.rank else None
-    if silence is not None and silence.seconds >= index.texts[first.signature.id].silence:
-        known = {"minutes": f"{silence.seconds / 60:.0f}", "since": stamp(silence.since)[:-4]}
-        log.matches.append(
-            replace(first, confirmed=replace(first.confirmed, captures={**first.confirmed.captures, **known}))
-        )
+    """Of each signature that asks for a silence keep the first match, if there was one before it, with what is known of it."""
+    asking: dict[str, _Match] = {}
+    for match in sorted(log.matches, key=lambda match: match.record.line):
+        if index.texts[match.signature.id].silence:
+            asking.setdefault(match.signature.id, match)
+    if asking:
+        log.matches = [match for match in log.matches if match.signature.id not in asking]
+        kept = (_with_silence(match, text, index.texts[id].silence) for id, match in asking.items())
+        log.matches += [match for match in kept if match is not None]
+
+
+def _with_silence(match: _Match, text: bytes, least: float) -> _Match | None:
+    """A match that says how long the log was silent before it; None if that is not known, or less. Other ranks than the first
+    print little while they train."""
+    silence = silence_before(text, match.record.line) if text and not match.record.rank else None
+    if silence is None or silence.seconds < least:
+        return None
+    known = {"minutes": f"{silence.seconds / 60:.0f}", "since": stamp(silence.since)[:-4]}
+    return replace(match, confirmed=replace(match.confirmed, captures={**match.confirmed.captures, **known}))
 
 
 def _note_last_words(reader: LogReader, log: _Log) -> None:

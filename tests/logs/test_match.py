@@ -513,3 +513,22 @@ def test_a_status_code_in_front_of_a_broken_line_is_no_rank(find: Find) -> None:
     broken = "RuntimeError: Expected to mark a vari\nable ready only once."
     assert only(find(f"one\n404: {broken}\n")).ranks == ()
     assert only(find(f"100: one\n101: two\n100: three\n404: {broken}\n")).ranks == (404,)
+
+
+STOOD_STILL = """[2024-04-26 19:12:08,145] [INFO] Starting trainer...
+[2024-04-26 19:46:51,337] torch.distributed.elastic.agent.server.api: [WARNING] Received Signals.SIGINT death signal
+"""
+
+
+def test_one_log_that_stood_still_until_an_interrupt_says_how_long(find_all: Find) -> None:
+    finding = next(one for one in find_all(STOOD_STILL).findings if one.id == "torchrun/hang-interrupted")
+    assert (finding.captures["minutes"], finding.captures["since"]) == ("35", "04-26 19:12:08")
+
+
+@pytest.mark.parametrize(
+    "logs",
+    [{"rank_1.log": STOOD_STILL}, {"a.log": STOOD_STILL, "b.log": STOOD_STILL}],
+    ids=["a rank that prints little", "several logs, of which one may have gone on"],
+)
+def test_a_silent_log_is_no_run_that_stood_still(logs: dict[str, str], find_all: Find) -> None:
+    assert ids(find_all(logs)) == ["torchrun/sigint"]
