@@ -22,6 +22,7 @@ METRIC_PATTERNS = (
     r"iteration {1,16}\d",  # Megatron leaves the loss out where it is NaN
     r"\[(?:step|batch)=\d",
     rf"\bt[re]l:{_NUMBER}",
+    r"\bTrial \d{1,6} finished with value",  # of a study, which goes on
     r"Attempted loss scale: [\d.]+, (?:but|reducing to) \d",
     TABLE_HEADER,
     r"\b(?:[sS]tage|[pP]hase|[tT]ask|[lL]esson|STAGE|PHASE|TASK|[cC]urriculum(?: stage| phase| level)?)[ #:]{1,3}\d{1,2}\b",

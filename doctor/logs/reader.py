@@ -34,10 +34,11 @@ TAIL = 64 * 1024
 # Logs up to this size are kept for a second pass.
 MOST_KEPT = 4 * 1024 * 1024
 
-# A line that quotes the exception for which one sample, file, step or trial was left out.
+# A line that quotes the exception for which one sample, file, step or trial was left out, or another put in its place.
 _SKIPS = re.compile(
     r"(?:(?!Error|Exception).){0,80}\b(?:(?i:skipp(?:ing|ed)|ignor(?:ing|ed)|dropp(?:ing|ed)|leaving out)\b.{1,300}?: "
-    r"(?:\w+\.)*\w*(?:Error|Exception)\b|Trial \d+ failed with parameters: )"
+    r"(?:\w+\.)*\w*(?:Error|Exception)\b|Trial \d+ failed with parameters: )|"
+    r".{0,80}\w(?:Error|Exception)\b.{0,300}[;,)-] ?(?:using|replaced (?:by|with)|replacing it|skipp(?:ed|ing)|ignored) [\w ]{0,40}$"
 )
 _PATH_RANK = re.compile(r"rank[_-]?(\d+)|attempt_\d+/(\d+)/std(?:out|err)\.log", re.IGNORECASE)
 _PATH_HOST = re.compile(r"\b((?:node|host|worker|gpu)[\w-]*?\d+)\b", re.IGNORECASE)

@@ -346,7 +346,9 @@ def test_what_is_tried_again_ended_nothing(before: str, behind: str, gone: bool,
         ("ERROR:pets: skipping a/1.jpg: RuntimeError: mark a variable ready only once", Severity.NOTE),
         ("row 7 dropped because of builtins.RuntimeError: mark a variable ready only once", Severity.ERROR),
         ("dropped row 7: builtins.RuntimeError: mark a variable ready only once", Severity.NOTE),
+        ("[worker] RuntimeError('mark a variable ready only once: sample 3'); using zeros", Severity.NOTE),
         ("RuntimeError: mark a variable ready only once, skipping all: ValueError", Severity.ERROR),
+        ("RuntimeError: mark a variable ready only once using a list of 3 (of 4)", Severity.ERROR),
     ],
 )
 def test_a_line_that_says_what_was_skipped_ended_nothing(line: str, severity: Severity, find: Find) -> None:
