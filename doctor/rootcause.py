@@ -44,6 +44,9 @@ class Verdict:
     ask_for: tuple[str, ...] = ()
 
 
+# A log without a failure that ends in the middle of training: the one note that is not clean.
+STOPPED = "unknown/stopped"
+
 # Ids, or globs over them, and the kind of evidence they are; the first that fits counts, everything else is an exception.
 KINDS: tuple[tuple[str, Evidence], ...] = (
     ("slurm/oom-kill", Evidence.SCHEDULER),
@@ -99,7 +102,7 @@ KINDS: tuple[tuple[str, Evidence], ...] = (
 COLLECT: tuple[tuple[set[str], str], ...] = (
     ({"unknown/traceback-cut"}, "the rest of the log: the exception stands on the last line of a traceback"),
     (
-        {"unknown/stopped"},
+        {STOPPED},
         "what ended the process: dmesg -T | grep -i 'killed process', sacct -j JOB --format=State,ExitCode, kubectl describe pod",
     ),
     ({"host/run-reported-failed"}, "the run's own output: what the script around it hid, or the file it was sent to"),
@@ -206,11 +209,12 @@ def _verdict(root: Finding | None, findings: Sequence[Finding], facts: Facts, aw
     if root is not None:
         return Verdict(State.FOUND, root.id, _summary(root, findings) + waiting)
     errors = [one for one in findings if one.severity is not Severity.NOTE]
-    if not errors:
+    stopped = [one for one in findings if one.id == STOPPED]
+    if not errors and not stopped:
         return Verdict(State.CLEAN, None, "No signature matches, and no failure is left unexplained.")
     summary = "Only messages that report another failure are in this input; the failure itself is not."
-    summary = errors[0].cause if {one.id for one in errors} == {"unknown/stopped"} else summary
-    return Verdict(State.UNDECIDED, None, summary + waiting, tuple(_missing(errors, facts, awaited)))
+    summary = summary if errors else f"{stopped[0].title}, and no failure is in it."
+    return Verdict(State.UNDECIDED, None, summary + waiting, tuple(_missing(errors or stopped, facts, awaited)))
 
 
 def _summary(root: Finding, findings: Sequence[Finding]) -> str:

@@ -91,10 +91,15 @@ def test_only_launcher_lines_are_undecided_and_say_what_to_collect() -> None:
     assert any("@record" in one for one in verdict.ask_for)
 
 
-def test_a_cut_traceback_is_undecided_and_asks_for_the_rest_of_the_log() -> None:
-    verdict, _ = judge([finding("unknown/stopped", Role.ECHO)], {})
-    assert (verdict.state, verdict.summary) == (State.UNDECIDED, finding("unknown/stopped", Role.ECHO).cause)
+def test_a_log_that_stops_is_undecided_unless_something_failed() -> None:
+    stopped = finding("unknown/stopped", Role.EITHER, severity=Severity.NOTE)
+    verdict, _ = judge([stopped, finding("x/harmless", severity=Severity.NOTE)], {})
+    assert (verdict.state, verdict.summary) == (State.UNDECIDED, "Unknown/Stopped, and no failure is in it.")
     assert verdict.ask_for[0].startswith("what ended the process")
+    assert judge([stopped, finding("x/y")], {})[0].root == "x/y"
+
+
+def test_a_cut_traceback_is_undecided_and_asks_for_the_rest_of_the_log() -> None:
     verdict, _ = judge([finding("unknown/traceback-cut", Role.ECHO)], {})
     assert (verdict.state, verdict.root) == (State.UNDECIDED, None)
     assert verdict.ask_for == ("the rest of the log: the exception stands on the last line of a traceback",)

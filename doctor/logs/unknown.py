@@ -117,23 +117,33 @@ def last_line_finding(records: list[Record]) -> Finding:
 
 def is_under_way(line: str) -> bool:
     """Whether a line shows progress that has not come to its end."""
+    step, total = _progress(line)
+    return step < total
+
+
+def _progress(line: str) -> tuple[int, int]:
+    """How far a line says that training came, and how far it is to go; zeros where it says neither."""
     shown = [[int(one) for one in found if one] for found in _PROGRESS.findall(line)]
-    return bool(shown) and shown[-1][0] < shown[-1][1]
+    return (shown[-1][0], shown[-1][1]) if shown else (0, 0)
 
 
 def stopped_finding(records: list[Record]) -> Finding:
-    """The finding of logs that end in the middle of training without a word; the first of them is shown."""
+    """The finding of logs that end in the middle of training without a word; the first of them is shown.
+
+    A note: whoever watches a run that goes on sees no failure.
+    """
     record = min(records, key=lambda one: (one.time or 0.0, one.path))
+    step, total = _progress(record.text)
     return Finding(
         id=STOPPED,
         title="The log stops in the middle of training",
-        severity=Severity.ERROR,
+        severity=Severity.NOTE,
         confidence=Confidence.LOW,
-        role=Role.ECHO,
+        role=Role.EITHER,
         place=Lines(record.path, record.line, record.last_line, record.rank, record.host, record.time),
         evidence=(record.text,),
-        cause="No failure is in this input: the run still goes on, or something outside ended it without a word, such as the "
-        "kernel for memory, a scheduler, or a lost connection.",
+        cause=f"No failure is in this input, which ends at {step} of {total}: the run still goes on, or something outside ended it "
+        "without a word, such as the kernel for memory, a scheduler, or a lost connection.",
         fix="If it goes on, look again later; else find out what ended the process.",
         count=len(records),
         ranks=tuple(sorted({one.rank for one in records if one.rank is not None})),

@@ -251,7 +251,7 @@ def test_only_out_of_a_connection_is_a_bare_end_of_file_an_echo(path: str, role:
 )
 def test_a_log_that_stops_in_the_middle_is_not_clean(line: str, find: Find) -> None:
     (found,) = find(f"loading\n{line}\n\n").findings
-    assert (found.id, found.role, found.place.first) == ("unknown/stopped", Role.ECHO, 2)
+    assert (found.id, found.severity, found.place.first) == ("unknown/stopped", Severity.NOTE, 2)
     assert find(f"{line}\nsaved\n").findings == ()
 
 
@@ -277,3 +277,4 @@ def test_a_failure_explains_that_the_log_stops(find: Find) -> None:
 def test_the_last_line_of_a_large_log_counts_too(find: Find) -> None:
     (found,) = find("a line like any other\n" * 300_000 + "step 40/1000 loss 2.5\n\n\n").findings
     assert (found.id, found.place.first) == ("unknown/stopped", 300_001)
+    assert "ends at 40 of 1000" in found.cause
