@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from multiprocessing import synchronize
 from pathlib import Path
 
@@ -37,8 +38,11 @@ def made(count: int) -> list[Block]:
 
 def workers() -> set[int]:
     """The processes that this one has started and that are alive."""
-    tasks = Path("/proc/self/task")
-    return {int(pid) for task in tasks.iterdir() for pid in (task / "children").read_text().split()}
+    found = set[int]()
+    for task in Path("/proc/self/task").iterdir():
+        with suppress(FileNotFoundError):  # a thread that has ended meanwhile
+            found |= {int(pid) for pid in (task / "children").read_text().split()}
+    return found
 
 
 def check(scanner: BlockScanner, blocks: list[Block], found: Iterator[tuple[Block, object]]) -> None:
