@@ -65,6 +65,10 @@ _LABELLED = re.compile(rb"\n(%b[^\n]*)\n(?!\1\r?\n)%b[^\n]*\n%b" % (_TASK, _TASK
 _GLUED = re.compile(r"(?<=\S)\s?(?=\[rank\d{1,6}\]: Traceback \(most recent call last\))")
 
 
+_ERROR_LEVELS = {"ERROR", "CRITICAL", "E", "F", "C"}
+_SAYS_ERROR = re.compile(r"(?:ERROR|CRITICAL|FATAL)\b")
+
+
 @dataclass(frozen=True, slots=True)
 class Line:
     """One clean line. ``key`` tells the streams of one log apart: all that its prefixes say of the process.
@@ -78,6 +82,11 @@ class Line:
     time: float | None = None
     key: tuple[str, ...] = ()
     level: str = ""
+
+    @property
+    def says_error(self) -> bool:
+        """Whether a logger put the level of an error before it, or it begins with one."""
+        return self.level in _ERROR_LEVELS or _SAYS_ERROR.match(self.text) is not None
 
     def with_text(self, text: str) -> "Line":
         """The same prefixes before another text."""

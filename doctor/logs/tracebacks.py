@@ -21,8 +21,6 @@ _RETRIED = re.compile(
 )
 _LAST_TRY = re.compile(r"(?i)\b(?:attempt|retry|try) (\d+) ?(?:of|/) ?\1\b|\bnot (?:re-?trying|trying)")
 _FAILS = re.compile(r"(?i)error|fail|exit|signal|kill|abort|Traceback|giving up")
-_SAYS_ERROR = re.compile(r"(?:ERROR|CRITICAL|FATAL)\b")
-_ERROR_LEVELS = {"ERROR", "CRITICAL", "E", "F", "C"}
 
 # How far a traceback may reach: over all lines, over its own, and over lines of others in a row.
 MOST_LINES = 4000
@@ -108,8 +106,8 @@ def is_retried(before: str, behind: Sequence[str]) -> bool:
 
 def with_announced(header: Line, before: Line) -> Line:
     """A header without prefixes, with those of the logger's line before it: of a record only the first line has them."""
-    failed = before.level in _ERROR_LEVELS or _SAYS_ERROR.match(before.text)
-    return before.with_text(header.text) if failed and not header.key and header.time is None else header
+    bare = not header.key and header.time is None
+    return before.with_text(header.text) if before.says_error and bare else header
 
 
 class _Reader:

@@ -1,6 +1,7 @@
 """Exceptions that no signature knows: which one came first, where in the user's code, and a fingerprint to tell it by."""
 
 import re
+from dataclasses import replace
 
 from doctor.finding import Confidence, Finding, Lines, Role, Severity
 from doctor.logs.prefixes import Line
@@ -26,11 +27,11 @@ _TOOL = re.compile(
 _LOST_PIPE = "EOFError"
 _CONNECTION = re.compile(r"multiprocessing|concurrent|/socket|/ssl\.py|asyncio|rpyc|distributed")
 _LONE = re.compile(r"(?P<type>(?:[A-Za-z_]\w*\.){0,8}[A-Z]\w*(?:Error|Exception)): \S.*")
-# How shells, command-line tools and loggers begin to say that they failed.
+# How shells and command-line tools begin to say that they failed.
 _FAILED = re.compile(
     r"(?:\S*/)?(?:ba|da|k|z)?sh: (?:(?:-c: )?line )?\d+: \S|\S+\.(?:sh|bash|slurm|sbatch|job): line \d+: \S|"
     r"(?:\S*/)?(?:(?:ba|da|k|z)?sh|env): .+: (?:No such file or directory|Permission denied|command not found)|"
-    r"[\w./-]{1,60}: (?:fatal )?error: \S|(?i:fatal|error)(?: \w{1,20})?: \S|(?:ERROR|CRITICAL|FATAL)\b|"
+    r"[\w./-]{1,60}: (?:fatal )?error: \S|(?i:fatal|error)(?: \w{1,20})?: \S|"
     r"make(?:\[\d+\])?: \*\*\* \S|curl: \(\d+\) \S|"
     r"(?:tar|cp|mv|mkdir|rm|ln|cat|ssh|scp|rsync|git|unzip|wget|chmod|find|ls|touch|tee|grep): "
     r"(?i:cannot|can't|could not|unable to|failed to|error is not recoverable)\b"
@@ -39,7 +40,6 @@ _FAILED = re.compile(
 _PROGRESS = re.compile(
     r"(\d+)/(\d+) ?(?:\[|- |\u2501|\u2500|\s{2,}\d+:\d\d:\d\d)|(?i:\b(?:step|iter(?:ation)?|batch)\b)[ :#=\[]*(\d+) ?(?:/|of) ?(\d+)"
 )
-_FAILED_LEVELS = {"ERROR", "CRITICAL", "FATAL", "E", "F", "C"}
 _INSTALLED = re.compile(r"site-packages|dist-packages|/lib/python\d|<frozen|^<string>|torch/distributed/run\.py")
 
 
@@ -54,7 +54,7 @@ def _order(record: Record) -> tuple[bool, float, str, int]:
 
 def is_echo(record: Record) -> bool:
     """Whether the first exception of a traceback only says that another process or thread failed."""
-    return _is_wrapper(record.chain[0])
+    return bool(record.chain) and _is_wrapper(record.chain[0])
 
 
 def _is_wrapper(raised: Raised) -> bool:
@@ -68,20 +68,44 @@ def finding(record: Record, records: list[Record]) -> Finding:
     raised, frame = record.chain[0], user_frame(record.chain[0])
     name = raised.type.rpartition(".")[2]
     at = f"{frame.path}:{frame.line} in {frame.function}" if frame else ""
-    return Finding(
+    found = _told(
+        replace(record, line=raised.line),
+        records,
         id=ID,
         title=f"{name}: an exception that no signature knows",
-        severity=Severity.ERROR,
-        confidence=Confidence.LOW,
-        role=Role.ECHO if _is_wrapper(raised) else Role.EITHER,
-        place=Lines(record.path, raised.line, record.last_line, record.rank, record.host, record.time),
         evidence=tuple(part for part in (raised.text, f"at {at}" if at else "") if part),
         cause=f"{name} was raised first{', in ' + at if at else ''}. No signature says why.",
         fix="Read the traceback from this line on; the message above is the first exception, all others follow from it.",
+        fingerprint=fingerprint(ID, raised.text, frame.function if frame else ""),
+    )
+    return replace(found, role=Role.ECHO if _is_wrapper(raised) else Role.EITHER, captures={"type": raised.type})
+
+
+def _told(
+    record: Record,
+    records: list[Record],
+    *,
+    id: str,
+    title: str,
+    evidence: tuple[str, ...],
+    cause: str,
+    fix: str,
+    fingerprint: str,
+) -> Finding:
+    """A finding of no signature: ``record`` is shown of ``records``, which are all like it."""
+    return Finding(
+        id=id,
+        title=title,
+        severity=Severity.ERROR,
+        confidence=Confidence.LOW,
+        role=Role.EITHER,
+        place=Lines(record.path, record.line, record.last_line, record.rank, record.host, record.time),
+        evidence=evidence,
+        cause=cause,
+        fix=fix,
         count=len(records),
         ranks=tuple(sorted({one.rank for one in records if one.rank is not None})),
-        captures={"type": raised.type},
-        fingerprint=fingerprint(ID, raised.text, frame.function if frame else ""),
+        fingerprint=fingerprint,
     )
 
 
@@ -93,24 +117,20 @@ def lone(text: str, line: int) -> Raised | None:
 
 def says_failed(line: Line) -> bool:
     """Whether a line is what a shell, a tool or a logger prints when something failed."""
-    return bool(line.text) and (line.level in _FAILED_LEVELS or _FAILED.match(line.text) is not None)
+    return bool(line.text) and (line.says_error or _FAILED.match(line.text) is not None)
 
 
 def last_line_finding(records: list[Record]) -> Finding:
     """The finding of logs that end with a message of failure; the first of them is shown."""
-    record = min(records, key=lambda one: (one.time or 0.0, one.path))
-    return Finding(
+    record = min(records, key=_order)
+    return _told(
+        record,
+        records,
         id=LAST_LINE,
         title="The log ends with a message of failure that no signature knows",
-        severity=Severity.ERROR,
-        confidence=Confidence.LOW,
-        role=Role.EITHER,
-        place=Lines(record.path, record.line, record.last_line, record.rank, record.host, record.time),
         evidence=(record.text,),
         cause="Nothing follows this line, so what it says most likely ended the run.",
         fix="Do what the line says. Of a file or program that is missing, look whether this machine or container has it.",
-        count=len(records),
-        ranks=tuple(sorted({one.rank for one in records if one.rank is not None})),
         fingerprint=fingerprint(LAST_LINE, record.text),
     )
 
@@ -132,23 +152,20 @@ def stopped_finding(records: list[Record]) -> Finding:
 
     A note: whoever watches a run that goes on sees no failure.
     """
-    record = min(records, key=lambda one: (one.time or 0.0, one.path))
+    record = min(records, key=_order)
     step, total = _progress(record.text)
-    return Finding(
+    found = _told(
+        record,
+        records,
         id=STOPPED,
         title="The log stops in the middle of training",
-        severity=Severity.NOTE,
-        confidence=Confidence.LOW,
-        role=Role.EITHER,
-        place=Lines(record.path, record.line, record.last_line, record.rank, record.host, record.time),
         evidence=(record.text,),
         cause=f"No failure is in this input, which ends at {step} of {total}: the run still goes on, or something outside ended it "
         "without a word, such as the kernel for memory, a scheduler, or a lost connection.",
         fix="If it goes on, look again later; else find out what ended the process.",
-        count=len(records),
-        ranks=tuple(sorted({one.rank for one in records if one.rank is not None})),
         fingerprint=fingerprint(STOPPED, ""),
     )
+    return replace(found, severity=Severity.NOTE)
 
 
 def cut(record: Record) -> bool:
@@ -161,20 +178,17 @@ def cut_finding(records: list[Record]) -> Finding:
     record = min(records, key=_order)
     raised, frame = record.chain[0], user_frame(record.chain[0])
     at = str(frame) if frame else ""
-    return Finding(
+    found = _told(
+        record,
+        records,
         id=CUT,
         title="The log ends in the middle of a traceback",
-        severity=Severity.ERROR,
-        confidence=Confidence.LOW,
-        role=Role.ECHO,
-        place=Lines(record.path, record.line, record.last_line, record.rank, record.host, record.time),
         evidence=(f"at {at}",) if at else (),
         cause="An exception was on its way, and the log stops before the line that names it.",
         fix="Get the rest of the log: the exception stands behind the last frame. A copy may have been taken too early.",
-        count=len(records),
-        ranks=tuple(sorted({one.rank for one in records if one.rank is not None})),
         fingerprint=fingerprint(CUT, frame.function if frame else "", raised.frames[-1].function),
     )
+    return replace(found, role=Role.ECHO)
 
 
 def user_frame(raised: Raised) -> Frame | None:
