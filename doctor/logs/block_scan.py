@@ -52,16 +52,15 @@ class BlockScanner:
 
     def scan(self, block: Block) -> Scanned:
         """The hits and the metrics of one block: of hits those to be looked at that no earlier block had."""
-        hits = self._scanner.hits(block.data)
-        first = self._metrics.start
-        if any(number in self._metrics and number - first != STAGE for number, _ in hits):
-            return self._with_metrics(block, hits)
-        others = [
-            (self._owners[number], end) for number, end in hits if end > block.start and number not in self._metrics
-        ]
-        return Scanned(others, block.data.count(b"\n", block.start, block.end))
+        hits, first = self._scanner.hits(block.data), self._metrics.start
+        metrics = [(number - first, end) for number, end in hits if number in self._metrics]
+        others = [(number, end) for number, end in hits if end > block.start and number not in self._metrics]
+        if any(number != STAGE for number, _ in metrics):
+            return self._with_metrics(block, metrics, others)
+        newlines = block.data.count(b"\n", block.start, block.end)
+        return Scanned([(self._owners[number], end) for number, end in others], newlines)
 
-    def _with_metrics(self, block: Block, hits: list[tuple[int, int]]) -> Scanned:
+    def _with_metrics(self, block: Block, metrics: list[tuple[int, int]], others: list[tuple[int, int]]) -> Scanned:
         """The same for a block that holds metrics. Numpy is loaded by the first of them.
 
         Of metric hits only the last are looked at: they show that training goes on, which a stage's name does not.
@@ -70,21 +69,19 @@ class BlockScanner:
         from doctor.logs.metric_regions import LineEnds
 
         self._columns = self._columns or ColumnReader()
-        first, line_ends = self._metrics.start, LineEnds(block.data, block.start)
-        metrics = [(number - first, end) for number, end in hits if number in self._metrics]
+        line_ends = LineEnds(block.data, block.start)
         own = [(number, end) for number, end in metrics if block.start < end <= block.end]
         columns = self._columns.read(block.data, own, line_ends, whole=not block.start)
         taken = [end for number, end in own if number != STAGE][-LAST_PROGRESS:]
         steps, labelled = _steps(block, line_ends, taken)
-        others = self._others(block, hits, frozenset(line_ends.of_hits([end for _, end in metrics])), line_ends)
-        looked_at = sorted([*others, *((METRIC, end) for end in taken)], key=itemgetter(1))
-        return Scanned(looked_at, line_ends.number(block.end), columns, steps, labelled)
+        looked_at = [*self._beside(metrics, others, line_ends), *((METRIC, end) for end in taken)]
+        return Scanned(sorted(looked_at, key=itemgetter(1)), line_ends.number(block.end), columns, steps, labelled)
 
-    def _others(
-        self, block: Block, hits: list[tuple[int, int]], metric_lines: frozenset[int], line_ends: LineEnds
+    def _beside(
+        self, metrics: list[tuple[int, int]], others: list[tuple[int, int]], line_ends: LineEnds
     ) -> list[tuple[str, int]]:
         """The hits beside those of metrics. What a line of metrics says of the learning rate is no setting."""
-        others = [(number, end) for number, end in hits if end > block.start and number not in self._metrics]
+        metric_lines = frozenset(line_ends.of_hits([end for _, end in metrics]))
         lines = line_ends.of_hits([end for _, end in others])
         return [
             (self._owners[number], end)

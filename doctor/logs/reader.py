@@ -6,7 +6,7 @@ import re
 from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
-from itertools import dropwhile, islice
+from itertools import dropwhile, islice, tee
 from typing import TYPE_CHECKING
 
 from doctor.logs.block_lines import BlockLines
@@ -212,15 +212,16 @@ class LogReader:
         return Record(self.path, first, last, line.text, rank, line.host or self._host, line.time)
 
     def _traceback(self, lines: BlockLines, end: int) -> Record | None:
-        found = read_traceback(_from_header(lines.following(end)))
+        own, again = tee(_from_header(lines.following(end)))
+        found = read_traceback(own)
         if found is None:
             return None
         self._facts.take_frames((frame for raised in found.chain for frame in raised.frames), self.path)
-        header, before = next(_from_header(lines.following(end)))[1], lines.before(end)
+        header, before = next(again)[1], lines.before(end)
         header = header if before is None else with_announced(header, before)
         text = "\n".join(raised.text for raised in found.chain)
         placed = self.placed(header.with_text(text), min(found.lines), max(found.lines))
-        behind = (line.text for number, line in lines.following(end) if number > placed.last_line and line.text)
+        behind = (line.text for number, line in again if number > placed.last_line and line.text)
         gone = before is not None and (ignores(before.text) or is_retried(lines.above(end), list(islice(behind, 2))))
         record = replace(placed, chain=found.chain, ignored=gone)
         self._tracebacks.update(dict.fromkeys(found.lines, record))

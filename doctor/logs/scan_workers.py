@@ -45,7 +45,7 @@ class _Workers:
         self._next = 0
         self._others = set(multiprocessing.active_children())
         self._pool = forked_pool(WORKERS, partial(_start, scanner, self._memory))
-        self._broken = self._pool is None
+        self._broken = False
 
     def __enter__(self) -> _Workers:
         return self
