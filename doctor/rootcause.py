@@ -212,8 +212,9 @@ def _verdict(root: Finding | None, findings: Sequence[Finding], facts: Facts, aw
     stopped = [one for one in findings if one.id == STOPPED]
     if not errors and not stopped:
         return Verdict(State.CLEAN, None, "No signature matches, and no failure is left unexplained.")
-    summary = "Only messages that report another failure are in this input; the failure itself is not."
-    summary = summary if errors else f"{stopped[0].title}, and no failure is in it."
+    summary = f"{stopped[0].title}, and no failure is in it." if stopped else ""
+    if errors:
+        summary = "Only messages that report another failure are in this input; the failure itself is not."
     return Verdict(State.UNDECIDED, None, summary + waiting, tuple(_missing(errors or stopped, facts, awaited)))
 
 

@@ -7,7 +7,7 @@ from math import log
 
 import numpy as np
 
-from doctor.facts import Facts
+from doctor.facts import Facts, whole_number
 from doctor.traces.series import Run
 from doctor.traces.vocabularies import Vocabulary, known_classes, known_vocabulary
 
@@ -150,9 +150,9 @@ def _warmup(run: Run, facts: Facts) -> float:
 
 def _total(facts: Facts) -> float | None:
     """The steps that were announced, or that the configuration limits training to; Trainer's -1 limits nothing."""
-    announced, limit = facts.get("total_steps"), number(facts, "max_steps")
+    announced, limit = whole_number(facts, "total_steps"), number(facts, "max_steps")
     if announced is not None:
-        return float(str(announced.value))
+        return float(announced)
     return limit if limit and limit > 0 else None
 
 

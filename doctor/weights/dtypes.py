@@ -12,15 +12,13 @@ class Dtype:
     """One element type.
 
     ``bits`` is the width of an element. ``numpy`` is the type in which its bytes are read, empty where doctor does not
-    measure it. ``exponent`` masks the exponent bits of a 16- or 32-bit float: all of them set means Inf or NaN.
-    ``torch`` is torch's name for it.
+    measure it. ``torch`` is torch's name for it.
     """
 
     name: str
     bits: int
     numpy: str
     torch: str
-    exponent: int = 0
 
     @property
     def is_float(self) -> bool:
@@ -36,9 +34,9 @@ class Dtype:
 DTYPES = {
     dtype.name: dtype
     for dtype in (
-        Dtype("BF16", 16, "<u2", "bfloat16", 0x7F80),
-        Dtype("F16", 16, "<f2", "float16", 0x7C00),
-        Dtype("F32", 32, "<f4", "float32", 0x7F800000),
+        Dtype("BF16", 16, "<u2", "bfloat16"),
+        Dtype("F16", 16, "<f2", "float16"),
+        Dtype("F32", 32, "<f4", "float32"),
         Dtype("F64", 64, "<f8", "float64"),
         Dtype("F8_E4M3", 8, "|u1", "float8_e4m3fn"),
         Dtype("F8_E5M2", 8, "|u1", "float8_e5m2"),
