@@ -1,8 +1,8 @@
 """Points: what was measured during training, as columns. Text logs, JSON, CSV and event files all become this."""
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -47,6 +47,15 @@ class Points:
 
     def __len__(self) -> int:
         return len(self.value)
+
+    def staged(self, lines: Sequence[int]) -> "Points":
+        """With a further stage from each of these lines on, where no steps are told: nothing else tells two runs apart."""
+        begun = np.searchsorted(self.line, lines)
+        if not len(lines) or not np.isnan(self.step).all():
+            return self
+        stage = self.stage.copy()
+        stage[begun[begun < len(stage)]] = True
+        return replace(self, stage=stage)
 
 
 def points_of_rows(

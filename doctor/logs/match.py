@@ -11,6 +11,7 @@ from doctor.causes import explain
 from doctor.facts import Facts, holds, whole_number
 from doctor.finding import Finding, Lines, Role, Severity, stamp
 from doctor.logs import collectives, unknown
+from doctor.logs.attempts import Attempts, attempts
 from doctor.logs.confirm import Confirmed, confirm
 from doctor.logs.index import Index
 from doctor.logs.reader import Candidate, LogReader, Progress
@@ -26,6 +27,10 @@ from doctor.waits import Wait
 
 if TYPE_CHECKING:
     from doctor.points import Points
+
+# What is said of a failure that did not end the run, or not the run that the log ends with.
+WENT_ON = " Training went on behind it, so it did not end this run."
+EARLIER = " It ended an earlier attempt; the log goes on with a later one, which got further or failed in its own way."
 
 MOST_EVIDENCE = 3
 # Among so many matches different evidence is looked for.
@@ -63,6 +68,7 @@ class _Log:
     unknown: list[Record] = field(default_factory=list)
     unread: dict[str, int] = field(default_factory=dict)
     progress: Progress = field(default_factory=Progress)
+    attempts: Attempts = field(default_factory=Attempts)
     skipped: dict[str, str] = field(default_factory=dict)
     last_words: Record | None = None
     stopped: Record | None = None
@@ -99,7 +105,8 @@ def find_in_blocks(
         reader = LogReader(path, index, facts, waits)
         read.append(_read(reader, pieces, catalog, index))
         _drop_unsilent(read[-1], b"" if len(logs) > 1 else bytes(reader.kept), index)  # other ranks may have gone on
-        points.append(reader.points())
+        measured = reader.points()
+        points.append(measured and measured.staged(read[-1].attempts.starts[1:]))
         size, lines = size + reader.size, lines + reader.lines
     known = {**(told or {}), **facts.facts()}
     survivals = _survivals(read)
@@ -121,6 +128,7 @@ def _read(reader: LogReader, pieces: Iterable[Block], catalog: Catalog, index: I
         if candidate.record.chain and not any(_explains(match) for match in matches):
             log.unknown.append(candidate.record)
     _read_again(reader, log, catalog, index)
+    log.attempts = attempts(bytes(reader.kept))
     explained = any(match.record.chain or match.signature.severity is Severity.ERROR for match in log.matches)
     if not log.unknown and not explained:
         _note_last_words(reader, log)
@@ -210,7 +218,7 @@ def _mismatched_calls(logs: list[_Log], catalog: Catalog, facts: Facts) -> Itera
     match, calls, more = _apart(waited, facts) or _left(waited, facts) or (None, (), ())
     if match is None or collectives.ID not in catalog:
         return
-    found = _finding([(replace(match, signature=catalog.signature(collectives.ID)), False)], facts, 0)
+    found = _finding([(replace(match, signature=catalog.signature(collectives.ID)), "")], facts, 0)
     lines = (*map(str, calls), *more)[:MOST_EVIDENCE]
     yield replace(found, evidence=lines, ranks=tuple(call.rank for call in calls))
 
@@ -235,12 +243,13 @@ def _left(waited: list[_Match], facts: Facts) -> _Shown | None:
     return None
 
 
-Survived = Callable[[Record], bool]
+# What is said of a record's failure because the run went on behind it; nothing where it did not.
+Survived = Callable[[Record], str]
 Survivals = list[tuple[_Log, Survived]]
 
 
 def _known_findings(survivals: Survivals, facts: Facts) -> Iterator[Finding]:
-    by_id: dict[str, list[tuple[_Match, bool]]] = {}
+    by_id: dict[str, list[tuple[_Match, str]]] = {}
     unread: dict[str, int] = {}
     for log, survived in survivals:
         for match in log.matches:
@@ -257,35 +266,59 @@ def _survivals(logs: list[_Log]) -> Survivals:
     """Each log, and whether training went on behind a record of it. A log without progress, such as a file of what a rank
     wrote to stderr, asks those that show the same lines: torchrun copies them into its own."""
     own = [(log, _survival(log)) for log in logs]
-    gone = {(record.text, record.rank) for log, survived in own for record in log.records() if survived(record)}
-    texts = {text for text, _ in gone}
+    gone = {
+        (record.text, record.rank): why
+        for log, survived in own
+        for record in log.records()
+        if (why := survived(record))
+    }
+    texts = {text: why for (text, _), why in gone.items()}
 
-    def copied(record: Record) -> bool:
-        known = {(record.text, None), (record.text, record.rank)}
-        return record.text in texts and (record.rank is None or not known.isdisjoint(gone))
+    def copied(record: Record) -> str:
+        known = gone.get((record.text, record.rank)) or gone.get((record.text, None), "")
+        return texts.get(record.text, "") if record.rank is None else known
 
     return [(log, survived if log.progress.lines or log.progress.done else copied) for log, survived in own]
 
 
 def _survival(log: _Log) -> Survived:
-    """Whether training went on behind a record.
+    """What went on behind a record: a later attempt, or training.
 
-    It did if later lines show it, unless only echoes stand behind those: then a rank died here while others trained on.
+    Training did if later lines show it, unless only echoes stand behind those: then a rank died here while others trained on.
     """
-    resumed = log.progress.resumed()
+    resumed, latest = log.progress.resumed(), _latest_failure(log)
     behind = [match for match in log.matches if match.record.line > resumed and not match.record.ignored]
     later = [match for match in behind if match.signature.severity is Severity.ERROR]
     raised = [record for record in log.unknown if record.line > resumed and not record.ignored]
     died_later = any(match.signature.role is not Role.ECHO for match in later)
     died_later |= any(not unknown.is_echo(record) for record in raised)
     went_on = died_later or not (later or raised)
-    return lambda record: record.ignored or (went_on and log.progress.survived(record))
+
+    def survived(record: Record) -> str:
+        if record.ignored or (went_on and log.progress.survived(record)):
+            return WENT_ON
+        return EARLIER if record.last_line < latest or log.attempts.passed(record.line) else ""
+
+    return survived
 
 
-def _finding(matches: list[tuple[_Match, bool]], facts: Facts, unread: int) -> Finding:
+def _latest_failure(log: _Log) -> int:
+    """Where the last attempt that failed by itself starts; 0 if none did."""
+    failed = [
+        match.record
+        for match in log.matches
+        if match.signature.severity is Severity.ERROR and match.signature.role is not Role.ECHO
+    ]
+    failed += [record for record in log.unknown if not unknown.is_echo(record)]
+    last = max((record.line for record in failed if not record.ignored), default=0)
+    return log.attempts.starts[log.attempts.of(last)] if last else 0
+
+
+def _finding(matches: list[tuple[_Match, str]], facts: Facts, unread: int) -> Finding:
     """One finding for all records in which a signature matched; the first that was not survived stands for all."""
     survived = all(gone for _, gone in matches)
     shown = [match for match, gone in matches if survived or not gone]
+    aside = matches[-1][1] if survived else ""
     first = min(shown, key=lambda match: (match.record.time or 0.0, match.record.path, match.record.line))
     signature, captures = first.signature, first.confirmed.captures
     prose = explain(signature, facts, captures)
@@ -297,7 +330,7 @@ def _finding(matches: list[tuple[_Match, bool]], facts: Facts, unread: int) -> F
         role=signature.role,
         place=_place(first),
         evidence=_evidence(shown),
-        cause=prose.cause + (" Training went on behind it, so it did not end this run." if survived else ""),
+        cause=prose.cause + aside,
         fix=prose.fix,
         config=prose.config,
         count=len(shown) + unread,

@@ -1,0 +1,92 @@
+"""Several attempts in one log: a program that is started again, and appends, begins with the line with which it began before."""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice, pairwise, takewhile
+
+from doctor.logs.prefixes import read_lines
+
+# The opening line is looked for in so many lines before any traceback; it has at least so many letters. One that comes more
+# often opens nothing.
+HEAD, LETTERS, MOST = 20, 8, 500
+# The stamps before and behind a start are looked for in so many lines, and so many seconds apart.
+NEAR, PAUSE = 50, 10.0
+
+_LETTER = re.compile(r"[^\W\d_]")
+# Where several processes write, each begins with the same lines, some late.
+_SEVERAL = re.compile(
+    rb"torch[./]distributed|multiprocessing|concurrent|joblib|torchrun|deepspeed|mpirun|srun\b|accelerate launch|"
+    rb"pid=\d|\[rank\d|\[default\d"
+)
+_ANY_TIME = re.compile(r"(?i)warn|error|exception|traceback|fail|killed|signal|\|.*\[.*it/s")
+
+
+@dataclass(frozen=True, slots=True)
+class Attempts:
+    """Where in a log of ``lines`` lines each attempt starts: numbers of lines, the first is 1."""
+
+    starts: tuple[int, ...] = (1,)
+    lines: int = 0
+
+    def of(self, line: int) -> int:
+        """The number of the attempt that a line is in."""
+        return bisect_right(self.starts, line) - 1
+
+    def passed(self, line: int) -> bool:
+        """Whether a later attempt has more lines than there are up to this one in its own: it got past what happened here."""
+        own = self.of(line)
+        later = pairwise((*self.starts[own + 1 :], self.lines + 1))
+        return any(stop - start > line - self.starts[own] for start, stop in later)
+
+
+def attempts(log: bytes) -> Attempts:
+    """The attempts in a log. A further one starts where the opening line comes again after a pause that time stamps show, or
+    where the line behind it does so too."""
+    lines = log.split(b"\n")
+    head = takewhile(lambda numbered: b"Traceback " not in numbered[1], enumerate(lines[:HEAD]))
+    opening = next((n for n, raw in head if _opens(_clean(raw))), None)
+    if opening is None:
+        return Attempts()
+    again = list(islice(_again(lines, opening), MOST + 1))
+    alone = not _SEVERAL.search(log)
+    starts = [n for n in again if _pauses(lines, n) or (alone and _follows(lines, opening, n))]
+    return Attempts((1, *(n + 1 for n in starts)), len(lines)) if len(again) <= MOST else Attempts()
+
+
+def _clean(raw: bytes) -> str:
+    return read_lines(raw.rstrip(b"\r").rpartition(b"\r")[2])[0].text
+
+
+def _opens(text: str) -> bool:
+    """Whether a line can be what a program begins with; warnings, failures and bars come again at any time."""
+    return len(_LETTER.findall(text)) >= LETTERS and not _ANY_TIME.search(text)
+
+
+def _again(lines: Sequence[bytes], opening: int) -> Iterator[int]:
+    """The indices of the lines behind the opening that say the same."""
+    text = _clean(lines[opening])
+    literal = text.encode()
+    return (n for n in range(opening + 1, len(lines)) if literal in lines[n] and _clean(lines[n]) == text)
+
+
+def _pauses(lines: Sequence[bytes], number: int) -> bool:
+    """Whether the clock jumps before a line."""
+    before = _stamp(reversed(lines[max(number - NEAR, 0) : number]))
+    behind = _stamp(lines[number : number + NEAR])
+    return before is not None and behind is not None and abs(behind - before) >= PAUSE
+
+
+def _stamp(lines: Iterator[bytes] | Sequence[bytes]) -> float | None:
+    """The first time that lines tell."""
+    times = (read_lines(raw)[0].time for raw in lines)
+    return next((time for time in times if time is not None), None)
+
+
+def _follows(lines: Sequence[bytes], opening: int, number: int) -> bool:
+    """Whether what stands behind the opening stands behind this line too."""
+    first, second = (next(filter(_opens, map(_clean, lines[at + 1 : at + HEAD])), None) for at in (opening, number))
+    return first is not None and first == second

@@ -1,0 +1,87 @@
+"""Several attempts in one log: where each starts, and which of them a failure belongs to."""
+
+from collections.abc import Callable
+
+import pytest
+
+from doctor.finding import Severity
+from doctor.logs.attempts import MOST, Attempts, attempts
+from doctor.logs.match import EARLIER, LogResult
+
+Find = Callable[..., LogResult]
+
+ERROR = "RuntimeError: Expected to mark a variable ready only once."
+START = "2026-11-24 04:{minute}:00,000 INFO Loading the question set\n"
+
+
+def log(*minutes: str, ends: str = "one\ntwo\n") -> str:
+    return "".join(START.format(minute=minute) + ends for minute in minutes)
+
+
+def starts(text: str) -> tuple[int, ...]:
+    return attempts(text.encode()).starts
+
+
+def test_the_opening_line_behind_a_pause_starts_an_attempt() -> None:
+    assert starts(log("10", "11", "12")) == (1, 4, 7)
+
+
+def test_a_clock_that_goes_back_is_a_pause() -> None:
+    assert starts(log("12", "10")) == (1, 4)
+
+
+def test_without_a_pause_the_second_line_must_come_again_too() -> None:
+    opening = "Loading the question set\n"
+    assert starts(f"{opening}Reading shard 1 of the corpus\nx\n" * 2) == (1, 4)
+    assert starts(f"{opening}Reading shard 1 of the corpus\n{opening}Another thing\n") == (1,)
+    assert starts(log("10", "10")) == (1,)
+
+
+@pytest.mark.parametrize("word", ["torchrun train.py", "[rank1]: hello", "multiprocessing/spawn.py"])
+def test_processes_that_begin_alike_are_no_attempts(word: str) -> None:
+    assert starts(f"Loading the question set\nReading shards\n{word}\n" * 2) == (1,)
+
+
+@pytest.mark.parametrize(
+    "opening", ["UserWarning: something old", "10:00 12:30", " 10%|# | 1/10 [00:01<00:09, 1.0it/s]", f"{ERROR}"]
+)
+def test_what_may_come_at_any_time_opens_nothing(opening: str) -> None:
+    assert starts(f"{opening}\n12\n{opening}\n12\n") == (1,)
+
+
+def test_the_frames_of_a_traceback_open_nothing() -> None:
+    traceback = 'Traceback (most recent call last):\n  File "train.py", line 1, in main\n    train(model, data)\nE\n'
+    assert starts(traceback * 2) == (1,)
+
+
+def test_a_line_that_comes_all_the_time_opens_nothing() -> None:
+    assert starts(log(*["10", "11"] * MOST)) == (1,)
+
+
+def test_an_attempt_that_is_longer_got_past_a_line() -> None:
+    two = Attempts((1, 11), 15)
+    assert two.passed(4)
+    assert not two.passed(6)
+    assert not two.passed(12)
+
+
+def test_the_last_attempt_that_fails_is_the_one_that_counts(find: Find) -> None:
+    result = find(log("10", ends=f"{ERROR}\n") + log("20", ends="KeyError: 'text'\n"))
+    severities = {finding.id: (finding.severity, finding.cause.endswith(EARLIER)) for finding in result.findings}
+    assert [one for one in severities.values() if one[0] is Severity.ERROR] == [(Severity.ERROR, False)]
+    assert (Severity.NOTE, True) in severities.values()
+
+
+def test_an_attempt_that_got_no_further_excuses_nothing(find: Find) -> None:
+    failed = log("10", ends=f"one\ntwo\nthree\n{ERROR}\n")
+    (finding,) = find(failed + log("20", ends="one\n")).findings
+    assert finding.severity is Severity.ERROR
+    (finding,) = find(failed + log("20", ends="one\ntwo\nthree\nfour\n")).findings
+    assert (finding.severity, finding.cause.endswith(EARLIER)) == (Severity.NOTE, True)
+
+
+def test_counted_metrics_of_two_attempts_are_two_stages(find: Find) -> None:
+    (points,) = find(log("10", "20", ends="loss: 2.5\nloss: 2.4\n")).points
+    assert points.stage.tolist() == [False, False, True, False]
+    (points,) = find(log("10", "20", ends="step 1, loss: 2.5\nstep 2, loss: 2.4\n")).points
+    assert not points.stage.any()
