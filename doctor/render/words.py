@@ -3,6 +3,7 @@
 import re
 
 from doctor.finding import Finding, Lines, Place, Steps, Tensor, stamp
+from doctor.masks import masked
 from doctor.report import Report
 
 _UNPRINTABLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2066-\u2069\ufeff]")
@@ -30,13 +31,17 @@ def evidence(finding: Finding, report: Report) -> list[str]:
 
 
 def not_looked_at(report: Report) -> list[str]:
-    """What was not judged, and why; of many rules their number, since JSON has their ids."""
+    """What was not judged, and why: of many rules their number, of many runs the first, since JSON has them all."""
     alone = f"{report.subject.paths[0]}: " if len(report.subject.paths) == 1 else ""
-    said = []
+    alike: dict[tuple[str, str], list[str]] = {}
     for ids, why in report.skipped:
         many = ids.count(", ") + 1
-        said.append(f"{ids if many <= MOST_IDS else f'{many} rules'}: {why.removeprefix(alone)}")
-    return said
+        said = why.removeprefix(alone)
+        alike.setdefault((ids if many <= MOST_IDS else f"{many} rules", masked(said)), []).append(said)
+    return [
+        f"{rules}: {whys[0]}{f' (and {len(whys) - 1} more like it)' if len(whys) > 1 else ''}"
+        for (rules, _), whys in alike.items()
+    ]
 
 
 def told(finding: Finding, report: Report) -> str:

@@ -28,6 +28,16 @@ def test_what_was_not_looked_at(found: Report, paths: tuple[str, ...], said: lis
     assert not_looked_at(replace(found, subject=Subject("logs", paths), skipped=SKIPPED)) == said
 
 
+def test_runs_that_were_too_short_alike_are_told_once(found: Report) -> None:
+    runs = tuple(("trace/d", f"run.log: lr: {points} points; 20 are needed") for points in (5, 12, 7))
+    skipped = (*runs, ("trace/e", "run.log: lr: 5 points; 20 are needed"))
+    said = not_looked_at(replace(found, subject=Subject("logs", ("run.log",)), skipped=skipped))
+    assert said == [
+        "trace/d: lr: 5 points; 20 are needed (and 2 more like it)",
+        "trace/e: lr: 5 points; 20 are needed",
+    ]
+
+
 def test_the_lines_of_points(found: Report) -> None:
     finding = replace(
         found.findings[1], place=Steps("run.log", "loss", 7, 7, 0), evidence=("step 7: loss 9.1  (run.log:40)",)
