@@ -7,12 +7,14 @@ from typing import TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from doctor.points import Flags, Floats, Ints, Points, Small
+from doctor.points import NO_RANK, Flags, Floats, Ints, Points, Small
 
 Kind = TypeVar("Kind", bound=np.generic)
 
 # Series whose records count as training steps where the source tells none.
 TRAINING = ("loss", "policy_loss", "reward")
+# So many lines must begin with ever higher numbers to be numbered by their steps.
+LEAST_NUMBERED = 8
 # A step counter that falls below this share of what it had reached starts another run; above, training was resumed.
 NEW_RUN = 0.2
 # The series that holds the times of all records, and those of which every rank's own values are kept.
@@ -94,6 +96,7 @@ class _Table:
 def runs_of(points: Points, interval: float | None = None) -> list[Run]:
     """The runs in one source, in its order. ``interval`` is the number of steps between training records, where it is known
     and the source doesn't count. A log may hold any numbers; what can't be computed is compared as NaN."""
+    points = _numbered(points)
     records = _records(points, interval)
     values = _Values(points.series, points.record, points.value)
     values = _without_stale(_with_vanished(values, points.names), points.names)
@@ -109,6 +112,15 @@ def runs_of(points: Points, interval: float | None = None) -> list[Run]:
             for one in _split(rows, name, points.path):
                 ranks.setdefault(one.run, {}).setdefault(name, {})[rank] = one
     return [Run(run, points.path, series[run], restarts.get(run, ()), ranks.get(run, {})) for run in sorted(series)]
+
+
+def _numbered(points: Points) -> Points:
+    """With steps for labels: lines that begin with ever higher numbers and tell no step are one rank's, which counts in front
+    ("100: loss 2.5")."""
+    told = not np.isnan(points.step).all()
+    if told or len(points.rank) < LEAST_NUMBERED or points.rank[0] == NO_RANK or (np.diff(points.rank) <= 0).any():
+        return points
+    return replace(points, step=points.rank.astype(np.float64), rank=np.full_like(points.rank, NO_RANK))
 
 
 def _by_series(values: _Values, points: Points) -> Iterator[tuple[str, Small | Ints, Floats]]:

@@ -40,6 +40,13 @@ def test_each_ranks_rows_are_counted_alone(read: Read) -> None:
     assert listed(run, "loss") == [(1.0, 3.1), (2.0, 2.1), (3.0, 1.1)]
 
 
+def test_lines_that_begin_with_their_steps_are_one_ranks(read: Read) -> None:
+    (run,) = runs_of(read("".join(f"{n * 100}: loss {4 - n / 10}\n" for n in range(9))))
+    assert listed(run, "loss") == [(n * 100.0, 4 - n / 10) for n in range(9)]
+    (run,) = runs_of(read("".join(f"{rank}: loss {4 - n}\n" for n in (1, 2, 3) for rank in range(4))))
+    assert listed(run, "loss") == [(1.0, 3.0), (2.0, 2.0), (3.0, 1.0)]
+
+
 def test_the_summary_tells_the_interval_where_no_setting_does(read: Read) -> None:
     text = "{'loss': 3.0, 'epoch': 0.5}\n{'loss': 2.0, 'epoch': 1.0}\n"
     text += "{'train_runtime': 10.0, 'train_steps_per_second': 5.0, 'train_loss': 2.5, 'epoch': 1.0}\n"
