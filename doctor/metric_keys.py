@@ -87,7 +87,7 @@ KEYS = (
         r"(?:train )?loss/train/total|loss[_ /]train(?:ing)?|train/loss",
         primary=True,
     ),
-    Key("loss", r"(?:avg|average|mean|total|ce|step)[_ ]loss", primary=True, evaluated="eval_loss"),
+    Key("loss", r"(?:ave?|avg|average|mean|total|ce|step)[_ ]loss", primary=True, evaluated="eval_loss"),
     Key(
         "eval_loss",
         r"eval[_ /]?loss|val(?:id|idation)?[_ /.]?loss(?:[_/ ]epoch)?|loss[_ /](?:eval|val(?:id|idation)?|test)|tel|"

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 _HTML = re.compile(rb"<table\b(?:(?!</table>).){1,200000}</table>", re.DOTALL)
 _HTML_ROW = re.compile(rb"<tr\b(?:(?!</tr>).){1,20000}</tr>", re.DOTALL)
 _HTML_CELL = re.compile(rb"<t[hd]\b[^>]{0,200}>([^<]{0,200})</t[hd]>")
-# The rule under a header, lines with nothing, and comments.
-_RULE = re.compile(rb"[-:=+|> \t]*|\s*#[^\n]*")
+# The rule under a header, and lines with nothing.
+_RULE = re.compile(rb"[-:=+|> \t]*")
 _QUOTE = b"> \t"
 _SHAPING = b" \t*`"
 _SEPARATORS = (b"|", b"\t", b",")

@@ -17,7 +17,9 @@ TABLE_HEADERS = (
 Hits = Sequence[tuple[int, int]]
 
 _NUMBER = r"['\"]?(?:tensor\(|np\.float\d\d\()?[-+]?[\dniNI.]"
-_LOSS_TAIL = r"(?:[_/ ](?:step|epoch|avg|mean|total|value|train(?:ing)?|train/total|val(?:id|idation)?|eval|test|policy_avg))?"
+_LOSS_TAIL = (
+    r"(?:[_/ ](?:step|epoch|avg|mean|total|value|train(?:ing)?|train/total|val(?:id|idation)?|eval|test|policy_avg))?"
+)
 
 METRIC_PATTERNS = (
     rf"[lL](?:oss|OSS){_LOSS_TAIL}['\"]?[ \t:=]+{_NUMBER}",

@@ -22,7 +22,8 @@ RANKED = frozenset({"step_time"})
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """One metric of one run: values at ascending steps, and the lines they stand on (0 where there are none)."""
+    """One metric of one run: values at ascending steps, and the lines they stand on (0 where there are none). ``made_from``
+    says of what the values were computed, if they are not there as such."""
 
     name: str
     path: str
@@ -30,6 +31,7 @@ class Series:
     steps: Floats
     values: Floats
     lines: Small
+    made_from: str = ""
 
     def __len__(self) -> int:
         return len(self.values)
