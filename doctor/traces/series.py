@@ -40,13 +40,15 @@ class Series:
 @dataclass(frozen=True, slots=True)
 class Run:
     """The series of one run. ``restarts`` holds the first step behind each resumption; ``by_rank`` a series for each rank
-    that prints its own values."""
+    that prints its own values. ``counted`` is whether its steps are but its training records counted: nothing tells how many
+    steps lie between them."""
 
     number: int
     path: str
     series: Mapping[str, Series]
     restarts: tuple[float, ...] = ()
     by_rank: Mapping[str, Mapping[int, Series]] = field(default_factory=dict)
+    counted: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +99,7 @@ def runs_of(points: Points, interval: float | None = None) -> list[Run]:
     """The runs in one source, in its order. ``interval`` is the number of steps between training records, where it is known
     and the source doesn't count. A log may hold any numbers; what can't be computed is compared as NaN."""
     records = _records(points, interval)
+    counted = bool(np.isnan(points.step).all()) and not interval and not points.total > 0
     values = _Values(points.series, points.record, points.value)
     values = _without_stale(_with_vanished(values, points.names), points.names)
     restarts = _restarts(records, values)
@@ -110,7 +113,9 @@ def runs_of(points: Points, interval: float | None = None) -> list[Run]:
         for rank, rows in _by_rank(table) if name in RANKED else ():
             for one in _split(rows, name, points.path):
                 ranks.setdefault(one.run, {}).setdefault(name, {})[rank] = one
-    return [Run(run, points.path, series[run], restarts.get(run, ()), ranks.get(run, {})) for run in sorted(series)]
+    return [
+        Run(run, points.path, series[run], restarts.get(run, ()), ranks.get(run, {}), counted) for run in sorted(series)
+    ]
 
 
 def _by_series(values: _Values, points: Points) -> Iterator[tuple[str, Small | Ints, Floats]]:
