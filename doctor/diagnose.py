@@ -28,6 +28,10 @@ if TYPE_CHECKING:
 
 
 MOST_PLOTS = 3
+# The verdict on tables whose columns are not known.
+NOTHING_READ = Verdict(
+    State.UNDECIDED, None, "No metric was recognised, so nothing was judged.", ("the log of the run",)
+)
 # Names that may be those of a structured source; what is in them decides.
 METRIC_FILE = re.compile(r"\.(?:jsonl?|csv|wandb)$|tfevents")
 
@@ -48,18 +52,19 @@ def diagnose_logs(
     sources = find_sources([path for path in paths if Path(path) not in tables], needed=not tables)
     result = text_match.find(sources, catalog, load_index(catalog), on_read, told)
     facts, traces = result.facts, _traces(tables, result, catalog)
+    unread = _unread(paths, tables, result, traces)
     found = [*result.findings, *_of_settings(facts, catalog, result.findings)]
     verdict, findings = judge([*found, *(traces.findings if traces else ())], facts, result.waits)
     if table is not None:
         _write_points(table, traces)
     return Report(
-        subject=Subject("logs", tuple(source.path for source in sources), result.size, result.lines),
-        verdict=verdict,
+        subject=_subject([source.path for source in sources], tables, result),
+        verdict=_within_sight(verdict, bool(sources), bool(unread)),
         findings=findings,
         facts=_values(facts),
         signatures=len(catalog),
         digest=catalog.digest,
-        skipped=(*result.skipped, *(traces.skipped if traces else ())),
+        skipped=(*result.skipped, *(traces.skipped if traces else ()), *unread),
         traces=traces.summaries() if traces else (),
         plots=_plots(traces, findings) if traces else (),
     )
@@ -83,9 +88,42 @@ def _traces(tables: list[Path], result: LogResult, catalog: Catalog) -> TraceRes
     from doctor.traces.match import find
     from doctor.traces.run_folder import best_sources, read_metric_file
 
-    points = best_sources([read_metric_file(path) for path in tables], result.points)
+    read = [read_metric_file(path) for path in tables]
+    points = best_sources(read, result.points)
     result.points.clear()
-    return find(_handed_over(points), catalog.of_kind(Trace), result.facts)
+    found = find(_handed_over(points), catalog.of_kind(Trace), result.facts)
+    return replace(found, unread=tuple(one for one in read if not len(one)))
+
+
+def _unread(
+    paths: list[str], tables: list[Path], result: LogResult, traces: TraceResult | None
+) -> tuple[tuple[str, str], ...]:
+    """(rules, why) for each table and log of training that holds no metric that is known."""
+    others = [path for path in map(Path, paths) if METRIC_FILE.search(path.name) and path not in tables]
+    read = traces.unread if traces is not None else ()
+    counting = () if traces is not None and traces.runs else result.counting
+    if not (others or read or counting):
+        return ()
+    from doctor.traces.unread import unread_logs, unread_tables
+
+    return (*unread_tables(others, read), *unread_logs(counting))
+
+
+def _subject(logs: list[str], tables: list[Path], result: LogResult) -> Subject:
+    """The logs and the tables; their bytes, and the lines of the logs."""
+    apart = [path for path in tables if str(path) not in logs]
+    size = result.size + sum(path.stat().st_size for path in apart)
+    return Subject("logs", (*logs, *map(str, apart)), size, result.lines)
+
+
+def _within_sight(verdict: Verdict, logs: bool, unread: bool) -> Verdict:
+    """What was not read is not clean: of tables only the metrics say anything."""
+    if verdict.state is not State.CLEAN:
+        return verdict
+    if not logs:
+        return NOTHING_READ if unread else replace(verdict, summary="Nothing in these metrics is known to go wrong.")
+    more = " No metric was recognised, so how training went was not judged." if unread else ""
+    return replace(verdict, summary=f"{verdict.summary}{more}")
 
 
 def _handed_over(points: list[Points]) -> Iterator[Points]:

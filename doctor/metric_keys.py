@@ -36,6 +36,9 @@ BYTE = 1 / 2**30
 MS = 1e-3
 # In front of a step's time that has no name but its unit, as llm.c prints it: | lr 3.00e-04 | 1800.12 ms |
 UNNAMED_TIME = r"lr [\d.e+-]{1,12}"
+# The splits of the data, as they stand beside the name of a measure.
+_TRAIN, _EVAL = r"tr(?:ain(?:ing)?)?", r"(?:eval|val(?:id|idation)?|test)"
+_PPL, _ACC = r"(?:ppl|perplexity)", r"acc(?:uracy)?"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +47,7 @@ class Key:
 
     Values are multiplied by ``unit``; with ``inverse``, the reciprocal is taken (steps per second become seconds per step).
     A ``primary`` key makes its line a metric line; the others only count beside one. ``separator`` replaces the usual one.
+    ``evaluated`` is the series that the key means behind a heading that speaks of an evaluation.
     """
 
     series: str
@@ -52,6 +56,7 @@ class Key:
     inverse: bool = False
     primary: bool = False
     separator: str | None = None
+    evaluated: str = ""
 
 
 KEYS = (
@@ -74,17 +79,19 @@ KEYS = (
     Key("loss", r"lm[ _]loss|reduced_train_loss", primary=True),
     Key(
         "loss",
-        r"train(?:ing)?[_ /.]loss(?:[_/ ]step)?|train/(?:lm|ce|cross_?entropy)[_ ]loss|train/crossentropyloss|trl",
+        r"tr(?:ain(?:ing)?)?[_ /.]?loss(?:[_/ ]step)?|train/(?:lm|ce|cross_?entropy)[_ ]loss|train/crossentropyloss|trl",
         primary=True,
     ),
     Key(
         "loss",
-        r"(?:train )?loss/train/total|(?:avg|average|mean|total|ce|step)[_ ]loss|loss train|train/loss",
+        r"(?:train )?loss/train/total|loss[_ /]train(?:ing)?|train/loss",
         primary=True,
     ),
+    Key("loss", r"(?:ave?|avg|average|mean|total|ce|step)[_ ]loss", primary=True, evaluated="eval_loss"),
     Key(
         "eval_loss",
-        r"eval[_ /]loss|val(?:id|idation)?[_ /.]loss(?:[_/ ]epoch)?|tel|(?:loss train: [\d.]{1,9}, )?val",
+        r"eval[_ /]?loss|val(?:id|idation)?[_ /.]?loss(?:[_/ ]epoch)?|loss[_ /](?:eval|val(?:id|idation)?|test)|tel|"
+        r"(?:loss train: [\d.]{1,9}, )?val",
         primary=True,
     ),
     Key(
@@ -96,7 +103,7 @@ KEYS = (
     Key("eval_loss", r"(?:eval|valid)(?:uation|ation)?[ \w]{1,20}: loss", primary=True),
     Key("policy_loss", r"actor/pg_loss|policy_loss|loss/policy_avg|actor loss", primary=True),
     Key("value_loss", r"critic/vf_loss|value_loss|loss/value_avg"),
-    Key("loss", r"loss", primary=True),
+    Key("loss", r"loss", primary=True, evaluated="eval_loss"),
     Key("nll_loss", r"nll_loss"),
     # The optimizer.
     Key(
@@ -141,15 +148,22 @@ KEYS = (
         r"(?:perf/|train/)?(?:peak_|gpu_)?mem(?:ory)?_gb|perf/max_memory_allocated_gb|memory/max_allocated ?\(gib\)|memory",
     ),
     # Quality.
-    Key("perplexity", r"(?:train/|eval_|train )?(?:ppl|perplexity)"),
-    Key("accuracy", r"mean_token_accuracy|token_acc|accuracy|acc"),
+    Key("eval_perplexity", rf"{_EVAL}[_ /.]?{_PPL}|{_PPL}[_ /]{_EVAL}", primary=True),
+    Key("perplexity", rf"{_TRAIN}[_ /.]?{_PPL}|{_PPL}[_ /]{_TRAIN}", primary=True),
+    Key("perplexity", _PPL, primary=True, evaluated="eval_perplexity"),
+    Key("eval_accuracy", rf"{_EVAL}[_ /.]?{_ACC}|{_ACC}[_ /]{_EVAL}"),
+    Key("accuracy", rf"mean_token_accuracy|token_acc|{_TRAIN}[_ /.]?{_ACC}|{_ACC}[_ /]{_TRAIN}"),
+    Key("accuracy", _ACC, evaluated="eval_accuracy"),
     # Preference training and reinforcement learning.
     Key("rewards_chosen", r"rewards/chosen"),
     Key("rewards_rejected", r"rewards/rejected"),
     Key("rewards_margin", r"rewards/margins"),
     Key("rewards_accuracy", r"rewards/accuracies"),
     Key("reward_std", r"reward_std"),
-    Key("reward", r"critic/score/mean|critic/rewards/mean|objective/scores|reward"),
+    Key(
+        "reward",
+        r"critic/score/mean|critic/rewards/mean|objective/scores|(?:(?:mean|avg|average)[_ /])?reward|reward[_/](?:mean|avg)",
+    ),
     Key("frac_reward_zero_std", r"frac_reward_zero_std"),
     Key("sequence_kl", r"objective/kl"),  # summed over the tokens of a completion
     Key("kl", r"critic/kl|actor/kl_loss|kl"),

@@ -27,7 +27,8 @@ class Points:
     0 where there are no lines), ``rank[r]`` the rank that printed it (NO_RANK where unknown), ``time[r]`` its time in
     seconds on an arbitrary clock (NaN where unknown), ``restart[r]`` whether the source says that training was resumed
     between the record before and this one, ``stage[r]`` whether it says that a further stage of training began there.
-    ``total`` is the number of steps that the source says were taken (NaN where unknown).
+    ``total`` is the number of steps that the source says were taken (NaN where unknown). ``unread`` names the columns of a
+    table whose numbers are no metrics that are known, if it has no others.
 
     Units: step_time in seconds, memory in GiB, losses as printed.
     """
@@ -44,6 +45,7 @@ class Points:
     restart: Flags
     stage: Flags
     total: float = math.nan
+    unread: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.value)
@@ -99,7 +101,7 @@ class PointColumns:
     def points(self) -> Points:
         """All points so far; no more can be added."""
         columns = {name: np.frombuffer(column, _COLUMNS[name]) for name, column in self._columns.items()}
-        return Points(path=self._path, names=self._names, total=self._total, **columns)
+        return Points(path=self._path, names=self._names, total=self._total, unread=(), **columns)
 
 
 _COLUMNS: dict[str, type[np.generic]] = {

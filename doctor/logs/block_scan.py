@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from doctor.logs.block_lines import BlockLines
 from doctor.logs.marks import FACT, METRIC
-from doctor.logs.metrics import STAGE
+from doctor.logs.metrics import EVALUATION, HEADINGS, STAGE
 from doctor.logs.prefixes import Line
 from doctor.logs.scan import Scanner
 from doctor.logs.source import Block
@@ -55,7 +55,7 @@ class BlockScanner:
         hits, first = self._scanner.hits(block.data), self._metrics.start
         metrics = [(number - first, end) for number, end in hits if number in self._metrics]
         others = [(number, end) for number, end in hits if end > block.start and number not in self._metrics]
-        if any(number != STAGE for number, _ in metrics):
+        if any(number not in (STAGE, EVALUATION) for number, _ in metrics):
             return self._with_metrics(block, metrics, others)
         newlines = block.data.count(b"\n", block.start, block.end)
         return Scanned([(self._owners[number], end) for number, end in others], newlines)
@@ -63,7 +63,7 @@ class BlockScanner:
     def _with_metrics(self, block: Block, metrics: list[tuple[int, int]], others: list[tuple[int, int]]) -> Scanned:
         """The same for a block that holds metrics. Numpy is loaded by the first of them.
 
-        Of metric hits only the last are looked at: they show that training goes on, which a stage's name does not.
+        Of metric hits only the last are looked at: they show that training goes on, which a heading does not.
         """
         from doctor.logs.metric_columns import ColumnReader
         from doctor.logs.metric_regions import LineEnds
@@ -72,7 +72,7 @@ class BlockScanner:
         line_ends = LineEnds(block.data, block.start)
         own = [(number, end) for number, end in metrics if block.start < end <= block.end]
         columns = self._columns.read(block.data, own, line_ends, whole=not block.start)
-        taken = [end for number, end in own if number != STAGE][-LAST_PROGRESS:]
+        taken = [end for number, end in own if number not in HEADINGS][-LAST_PROGRESS:]
         steps, labelled = _steps(block, line_ends, taken)
         looked_at = [*self._beside(metrics, others, line_ends), *((METRIC, end) for end in taken)]
         return Scanned(sorted(looked_at, key=itemgetter(1)), line_ends.number(block.end), columns, steps, labelled)
@@ -81,7 +81,7 @@ class BlockScanner:
         self, metrics: list[tuple[int, int]], others: list[tuple[int, int]], line_ends: LineEnds
     ) -> list[tuple[str, int]]:
         """The hits beside those of metrics. What a line of metrics says of the learning rate is no setting."""
-        metric_lines = frozenset(line_ends.of_hits([end for _, end in metrics]))
+        metric_lines = frozenset(line_ends.of_hits([end for number, end in metrics if number != EVALUATION]))
         lines = line_ends.of_hits([end for _, end in others])
         return [
             (self._owners[number], end)

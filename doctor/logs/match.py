@@ -13,6 +13,7 @@ from doctor.finding import Finding, Lines, Role, Severity, stamp
 from doctor.logs import collectives, unknown
 from doctor.logs.attempts import Attempts, attempts
 from doctor.logs.confirm import Confirmed, confirm
+from doctor.logs.counting import counts_steps
 from doctor.logs.index import Index
 from doctor.logs.reader import Candidate, LogReader, Progress
 from doctor.logs.records import Record, spawned_rank
@@ -41,7 +42,8 @@ MOST_COMPARED = 500
 class LogResult:
     """What the logs of one case hold. ``size`` counts unpacked bytes; ``skipped`` says what was not looked at, and why.
 
-    ``points`` are for one reader, who takes them out.
+    ``points`` are for one reader, who takes them out. ``counting`` are the paths of logs without any that count steps all the
+    same.
     """
 
     findings: tuple[Finding, ...]
@@ -51,6 +53,7 @@ class LogResult:
     size: int
     lines: int
     skipped: tuple[tuple[str, str], ...]
+    counting: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,12 +104,15 @@ def find_in_blocks(
     facts, waits, size, lines = FactReader(index.keys), WaitReader(), 0, 0
     read: list[_Log] = []
     points: list[Points | None] = []
+    counting: list[str] = []
     for path, pieces in logs:
         reader = LogReader(path, index, facts, waits)
         read.append(_read(reader, pieces, catalog, index))
         _drop_unsilent(read[-1], b"" if len(logs) > 1 else bytes(reader.kept), index)  # other ranks may have gone on
         measured = reader.points()
         points.append(measured and measured.staged(read[-1].attempts.starts[1:]))
+        if not measured and counts_steps(reader.end()):
+            counting.append(path)
         size, lines = size + reader.size, lines + reader.lines
     known = {**(told or {}), **facts.facts()}
     survivals = _survivals(read)
@@ -117,7 +123,9 @@ def find_in_blocks(
         findings += _last_words_finding(read)
     skipped = {id: why for log in read for id, why in log.skipped.items()}
     metrics = [one for one in points if one is not None and len(one)]
-    return LogResult(tuple(findings), known, waits.waits(), metrics, size, lines, tuple(skipped.items()))
+    return LogResult(
+        tuple(findings), known, waits.waits(), metrics, size, lines, tuple(skipped.items()), tuple(counting)
+    )
 
 
 def _read(reader: LogReader, pieces: Iterable[Block], catalog: Catalog, index: Index) -> _Log:

@@ -7,11 +7,12 @@ import numpy as np
 
 from doctor.logs.keyed_numbers import KeyFinder, has_series
 from doctor.logs.metric_elapsed import AVERAGED, elapsed_told
+from doctor.logs.metric_evaluations import evaluated
 from doctor.logs.metric_prefixes import LineHeads
 from doctor.logs.metric_records import IS_STEP, Records, Steps, find_records, steps_taken, steps_told
 from doctor.logs.metric_regions import LineEnds, Regions, cut_regions
 from doctor.logs.metric_tables import written_out
-from doctor.logs.metrics import RESUME, STAGE, TABLE, Hits, metric_hits
+from doctor.logs.metrics import EVALUATION, RESUME, STAGE, TABLES, Hits, metric_hits
 from doctor.logs.number_columns import PADDING, Bytes, Numbers
 from doctor.metric_keys import ELAPSED, KEYS, ROLES, STEP, STEP_IN_EPOCH, UNNAMED_TIME
 from doctor.points import Flags, Floats, Ints, Small
@@ -86,16 +87,17 @@ class ColumnReader:
         regions = cut_regions(data, np.array([end for _, end in hits], np.int64), lines)
         regions = replace(regions, text=_QUOTED.sub(_blanked, b"\n" + regions.text)[1:])
         numbers = _in_units(regions.text, self._keys.numbers(regions.text))
-        places = [
-            regions.moved(np.array([end for number, end in hits if number == one], np.int64)) for one in (RESUME, STAGE)
-        ]
-        return _columns(regions, numbers, *places)
+        resumed, stages, evaluations = (
+            regions.moved(np.array([end for number, end in hits if number == one], np.int64))
+            for one in (RESUME, STAGE, EVALUATION)
+        )
+        return _columns(regions, evaluated(regions.text, numbers, evaluations), resumed, stages)
 
 
 def _on_lines(data: bytes, hits: Hits, lines: LineEnds) -> tuple[bytes, Hits, LineEnds]:
     """A whole log with broken dicts and tables as a line a record, and the hits and line ends in it."""
     mended = _BROKEN.sub(_mended, data)
-    mended = written_out(mended) if any(number == TABLE for number, _ in hits) else mended
+    mended = written_out(mended) if any(number in TABLES for number, _ in hits) else mended
     return (data, hits, lines) if mended == data else (mended, metric_hits(mended), LineEnds(mended))
 
 

@@ -1,4 +1,4 @@
-"""Tables of metrics, as notebooks and model cards show them, written out as lines of keys and values."""
+"""Tables of metrics, as notebooks, model cards and loggers of one's own write them, written out as lines of keys and values."""
 
 import re
 from collections.abc import Iterator
@@ -10,12 +10,17 @@ _HTML_CELL = re.compile(rb"<t[hd]\b[^>]{0,200}>([^<]{0,200})</t[hd]>")
 _RULE = re.compile(rb"[-:=+|> \t]*")
 _QUOTE = b"> \t"
 _SHAPING = b" \t*`"
-_COUNTERS = (b"step", b"epoch", b"iteration")
+_SEPARATORS = (b"|", b"\t", b",")
+_COUNTERS = (b"step", b"epoch", b"iteration", b"iter")
+_MEASURE = re.compile(rb"(?:[\w ./-]*[ _/])?(?:loss|ppl|perplexity)")
+# Rows without a header: "250 val 5.8727", "250 train 5.91". Other text may hold one such line, but not one below the other.
+_PLAIN = re.compile(rb"(?:^\d{1,9} (?:train|val|hella) [-+]?(?:\d[\d.e+-]*|nan|inf)[ \t\r]*\n){4,}", re.MULTILINE)
+_PLAIN_ROW = re.compile(rb"^(\d+) (train|val) ", re.MULTILINE)
 
 
 def written_out(text: bytes) -> bytes:
     """The same text with each row of a table as `step=10 | training loss=1.5`; other lines keep their numbers."""
-    pieces = re.split(rb"([\r\n])", _HTML.sub(_html_rows, text))
+    pieces = re.split(rb"([\r\n])", _PLAIN.sub(_plain_rows, _HTML.sub(_html_rows, text)))
     names: list[bytes] = []
     for n in range(0, len(pieces), 2):
         cells = _cells(pieces[n])
@@ -23,6 +28,10 @@ def written_out(text: bytes) -> bytes:
         names = _header(cells) or (names if row or _RULE.fullmatch(pieces[n]) else [])
         pieces[n] = row or pieces[n]
     return b"".join(pieces)
+
+
+def _plain_rows(found: "re.Match[bytes]") -> bytes:
+    return _PLAIN_ROW.sub(rb"step=\1 \2 loss=", found[0])
 
 
 def _html_rows(found: "re.Match[bytes]") -> bytes:
@@ -34,14 +43,14 @@ def _html_rows(found: "re.Match[bytes]") -> bytes:
 def _cells(line: bytes) -> list[bytes]:
     """The cells of a line, in lower case; none if it is no row."""
     line = line.strip(_QUOTE)
-    separator = b"|" if b"|" in line else b"\t"
+    separator = next((one for one in _SEPARATORS if one in line), b"|")
     cells = [cell.strip(_SHAPING).lower().replace(b" / ", b"/") for cell in line.strip(b"|").split(separator)]
     return cells if len(cells) > 1 else []
 
 
 def _header(cells: list[bytes]) -> list[bytes]:
     """The names of the columns, if these cells are such: a counter and a loss among them."""
-    named = any(cell in _COUNTERS for cell in cells) and any(cell.endswith((b" loss", b"_loss")) for cell in cells)
+    named = any(cell in _COUNTERS for cell in cells) and any(_MEASURE.fullmatch(cell) for cell in cells)
     return cells if named else []
 
 

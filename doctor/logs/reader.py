@@ -132,6 +132,10 @@ class LogReader:
         """The metrics of this log; None if it has none."""
         return None if self._metrics is None else self._metrics.points()
 
+    def end(self) -> bytes:
+        """The whole log if it is small, else its last lines."""
+        return bytes(self.kept) or self._tail
+
     def last_line(self) -> tuple[Record, Line, str]:
         """The last line that holds more than white space: as a record, clean, and as it stands behind its last carriage return."""
         tail = self._tail.rstrip()

@@ -5,7 +5,7 @@ leaves a cut last record, and everything before it is wanted.
 """
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from doctor.errors import LogError
@@ -24,7 +24,7 @@ FLOAT, DOUBLE = 1, 2
 def read_event_file(path: Path) -> Points:
     """The scalars of an event file; LogError if it can't be read or is none."""
     try:
-        rows = list(_rows(path))
+        rows = list(_on_one_counter(_rows(path)))
     except (OSError, ValueError, struct.error) as fault:
         raise LogError(f"{path}: can't be read as a TensorBoard event file: {fault}") from None
     return points_of(str(path), rows)
@@ -42,6 +42,21 @@ def _rows(path: Path) -> Iterator[dict[str, object]]:
             row = {"step": step, **row, **scalars}
     if row:
         yield row
+
+
+def _on_one_counter(rows: Iterable[dict[str, object]]) -> Iterator[dict[str, object]]:
+    """Rows of tags that are counted by epochs, between rows of tags that are counted by steps, at the step before them.
+
+    What starts again in earnest falls below its own last step.
+    """
+    latest, now = dict[str, int](), 0
+    for row in rows:
+        step = int(str(row["step"]))
+        tags = row.keys() - {"step"}
+        rises = all(step > latest.get(tag, -1) for tag in tags)
+        latest.update(dict.fromkeys(tags, step))
+        now = max(now, step) if rises else step
+        yield {**row, "step": now}
 
 
 def _records(path: Path) -> Iterator[bytes]:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator, Mapping
+from itertools import islice
 from pathlib import Path
 
 from doctor.errors import LogError
@@ -33,10 +34,10 @@ def read_golden_values(path: Path) -> Points:
     return points_of(str(path), [rows[step] for step in sorted(rows)])
 
 
-def read_json_lines(path: Path) -> Points:
-    """A JSON object a line; lines that are none are skipped, as a killed run leaves half a line."""
+def read_json_lines(path: Path, most: int | None = None) -> Points:
+    """A JSON object a line, of at most so many lines; those that are none are skipped, as a killed run leaves half a line."""
     with path.open("rb") as file:
-        numbered = [(row, line) for line, text in enumerate(file, 1) if (row := _row(text)) is not None]
+        numbered = [(row, line) for line, text in enumerate(islice(file, most), 1) if (row := _row(text)) is not None]
     return points_of(str(path), (row for row, _ in numbered), (line for _, line in numbered))
 
 

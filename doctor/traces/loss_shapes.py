@@ -283,9 +283,12 @@ def _too_early(view: View, steps: float) -> Undecided | None:
     needed = max(steps, 2 * view.setup.warmup)
     if view.steps[-1] - view.steps[0] >= needed or view.steps[-1] >= needed:
         return None
-    return Undecided(
-        f"{view.main.name}: ends at step {at(view.steps[-1])}; {needed:.0f} are needed to get past the warm-up"
+    ends = (
+        f"{len(view.main)} points at steps that are not told"
+        if view.run.counted
+        else f"ends at step {at(view.steps[-1])}"
     )
+    return Undecided(f"{view.main.name}: {ends}; {needed:.0f} steps are needed to get past the warm-up")
 
 
 def _nats(view: View) -> Floats:

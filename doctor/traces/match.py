@@ -14,6 +14,7 @@ from doctor.masks import fingerprint
 from doctor.points import Points
 from doctor.signature import Signature, Trace
 from doctor.traces.moving_shapes import spike_score
+from doctor.traces.perplexity import with_losses
 from doctor.traces.series import Run, Series, runs_of
 from doctor.traces.shapes import SHAPES
 from doctor.traces.training_setup import interval_of, setup_of
@@ -26,11 +27,13 @@ EVIDENCE_POINTS = 2
 
 @dataclass(frozen=True, slots=True)
 class TraceResult:
-    """What the traces of one case hold: findings, the series themselves, and what could not be judged and why."""
+    """What the traces of one case hold: findings, the series themselves, and what could not be judged and why. ``unread`` are
+    the sources without a metric that is known."""
 
     findings: tuple[Finding, ...]
     runs: tuple[Run, ...]
     skipped: tuple[tuple[str, str], ...]
+    unread: tuple[Points, ...] = ()
 
     def summaries(self) -> tuple[Mapping[str, object], ...]:
         """The ``traces`` of a report: one entry a series of a run."""
@@ -50,7 +53,7 @@ def find(sources: Iterable[Points], signatures: Sequence[Signature], facts: Fact
     """Everything that the trace signatures find in these sources; SignatureError if one names what doesn't exist."""
     for signature in signatures:
         check(signature)
-    runs = [run for points in sources if len(points) for run in runs_of(points, interval_of(facts))]
+    runs = [with_losses(run) for points in sources if len(points) for run in runs_of(points, interval_of(facts))]
     judged = [one for n, run in enumerate(runs) for one in _judge(run, _neighbours(runs, n), signatures, facts)]
     findings = [_finding(one, facts) for one in judged if isinstance(one.answer, Seen)]
     return TraceResult(tuple(_ranked(findings)), tuple(runs), tuple(_skipped(judged)))
@@ -141,7 +144,8 @@ def _evidence(series: Series, seen: Seen) -> tuple[str, ...]:
 
 def _shown_point(series: Series, n: int) -> str:
     where = f"  ({series.path}:{series.lines[n]})" if series.lines[n] else ""
-    return f"step {at(series.steps[n])}: {series.name} {shown(series.values[n])}{where}"
+    made = f", {series.made_from}" if series.made_from else ""
+    return f"step {at(series.steps[n])}: {series.name} {shown(series.values[n])}{made}{where}"
 
 
 def _ranked(findings: list[Finding]) -> list[Finding]:
@@ -192,7 +196,14 @@ def _summary(series: Series) -> Mapping[str, object]:
         "max": _number(finite.max()) if len(finite) else None,
     }
     score = spike_score(series.values) if series.name in ("loss", "grad_norm") else None
-    return summary | ({"spike_score": score} if score is not None else {})
+    more = {"spike_score": score, "made_from": series.made_from or None, "not_finite": _not_finite(series)}
+    return summary | {key: value for key, value in more.items() if value is not None}
+
+
+def _not_finite(series: Series) -> Mapping[str, object] | None:
+    """How many values are not finite, and as what the last was printed, if it is one of them; None where there are none."""
+    bad = ~np.isfinite(series.values)
+    return {"points": int(bad.sum()), "last": str(float(series.values[-1])) if bad[-1] else None} if bad.any() else None
 
 
 def _number(value: float) -> float | None:

@@ -13,6 +13,9 @@ from doctor.traces.vocabularies import nearest_vocabulary
 # The last tenth of a trace, but no fewer and no more points than these.
 FEWEST, MOST = 3, 50
 
+# So many jumps, at more than this share of the points, are how the loss of this run scatters: its batches differ much.
+MANY, USUAL = 20, 0.01
+
 
 def spike(view: View, limits: Limits) -> Answer:
     """A point that exceeds the median of the ``median`` points before it by ``ratio``, by ``rise`` and by ``noise`` times the
@@ -21,7 +24,7 @@ def spike(view: View, limits: Limits) -> Answer:
 
     Not in the first ``after`` steps of a run whose start is seen, and not where training was resumed. It has recovered once the
     loss is within ``recovered`` of the median again, at most ``within`` steps later; then it is a note, unless it reached
-    ``violent`` times the median.
+    ``violent`` times the median and such jumps are not usual in this run.
     """
     short = too_short(view, limits["points"])
     if short:
@@ -69,7 +72,8 @@ def _spike(view: View, limits: Limits, first: int, base: float, count: int) -> S
     norm = view.run.series.get("grad_norm")
     if norm is not None and (lead := _lead(view, norm, first)):
         captures["lead"] = lead
-    harmless = len(back) > 0 and view.values[peak] < limits["violent"] * base
+    usual = count > max(MANY, USUAL * len(view.main))
+    harmless = len(back) > 0 and (usual or view.values[peak] < limits["violent"] * base)
     return Seen(first, last, captures, severity=Severity.NOTE if harmless else None)
 
 

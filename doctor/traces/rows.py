@@ -3,6 +3,7 @@
 import math
 import re
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from functools import cache
 
 from doctor.metric_keys import END, KEYS, ROLES, Key
@@ -33,13 +34,21 @@ _COMPILED = [
 def points_of(path: str, rows: Iterable[Mapping[str, object]], lines: Iterable[int] | None = None) -> Points:
     """Points of all rows that hold a metric. Rows that sum up a run are left out; lines count from 1, 0 where there are none."""
     found, steps, kept = list[Mapping[str, float]](), list[float](), list[int]()
+    unread = dict[str, None]()
     for row, line in zip(rows, lines or iter(int, 1), strict=False):
         values = _values(row)
         if values:
             found.append(values)
             steps.append(_step(row))
             kept.append(line)
-    return points_of_rows(path, found, steps, kept)
+        elif not found:
+            unread |= dict.fromkeys(name for name, value in row.items() if number_of(value) is not None)
+    points = points_of_rows(path, found, steps, kept)
+    return (
+        points
+        if found
+        else replace(points, unread=tuple(name for name in unread if name not in STEP_KEYS and not key_of(name)))
+    )
 
 
 def _values(row: Mapping[str, object]) -> dict[str, float]:

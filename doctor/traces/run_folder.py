@@ -13,6 +13,7 @@ from doctor.points import Floats, Points
 from doctor.traces.csv_metrics import read_csv
 from doctor.traces.event_files import read_event_file
 from doctor.traces.json_metrics import HISTORY, read_golden_values, read_json_lines, read_trainer_state
+from doctor.traces.rows import key_of
 from doctor.traces.wandb_files import MAGIC, read_wandb_file
 
 SNIFF = 64 * 1024
@@ -30,6 +31,7 @@ READERS: tuple[tuple[str, Callable[[Path], Points]], ...] = (
 _READER = dict(READERS)
 _CHECKPOINT = re.compile(r"checkpoint-(\d+)")
 _EVENTS = re.compile(r"(?:^|/)events\.out\.tfevents\.")
+_MEASURES = re.compile(rb"loss|reward|perplexity|ppl")
 # Two sources hold the same series if so many of the values of one are found in the other, to three digits.
 SAME = 0.8
 
@@ -51,8 +53,14 @@ def kind_of(path: Path) -> str | None:
     if head.startswith(MAGIC):
         return "wandb"
     if path.suffix == ".csv":
-        return "csv" if b"loss" in head.partition(b"\n")[0].lower() else None
+        return "csv" if _names_metrics(head.partition(b"\n")[0].decode("utf-8", "replace")) else None
     return _json_kind(path, head)
+
+
+def _names_metrics(header: str) -> bool:
+    """Whether the columns of a table are such as loops write."""
+    keys = [key_of(cell.strip().strip('"')) for cell in header.split(",")]
+    return "loss" in header.lower() or any(key is not None and (key.primary or key.series == "reward") for key in keys)
 
 
 def _json_kind(path: Path, head: bytes) -> str | None:
@@ -64,7 +72,7 @@ def _json_kind(path: Path, head: bytes) -> str | None:
     if b'"start_step"' in head and b'"values"' in head:
         return "golden-values"
     first = start.partition(b"\n")[0].rstrip()
-    return "json-lines" if first.endswith(b"}") and (b"loss" in head or b"reward" in head) else None
+    return "json-lines" if first.endswith(b"}") and _MEASURES.search(head) else None
 
 
 def all_metric_files(folder: Path) -> list[Path]:

@@ -24,7 +24,8 @@ RANKED = frozenset({"step_time"})
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """One metric of one run: values at ascending steps, and the lines they stand on (0 where there are none)."""
+    """One metric of one run: values at ascending steps, and the lines they stand on (0 where there are none). ``made_from``
+    says of what the values were computed, if they are not there as such."""
 
     name: str
     path: str
@@ -32,6 +33,7 @@ class Series:
     steps: Floats
     values: Floats
     lines: Small
+    made_from: str = ""
 
     def __len__(self) -> int:
         return len(self.values)
@@ -40,13 +42,15 @@ class Series:
 @dataclass(frozen=True, slots=True)
 class Run:
     """The series of one run. ``restarts`` holds the first step behind each resumption; ``by_rank`` a series for each rank
-    that prints its own values."""
+    that prints its own values. ``counted`` is whether its steps are but its training records counted: nothing tells how many
+    steps lie between them."""
 
     number: int
     path: str
     series: Mapping[str, Series]
     restarts: tuple[float, ...] = ()
     by_rank: Mapping[str, Mapping[int, Series]] = field(default_factory=dict)
+    counted: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +102,7 @@ def runs_of(points: Points, interval: float | None = None) -> list[Run]:
     and the source doesn't count. A log may hold any numbers; what can't be computed is compared as NaN."""
     points = _numbered(points)
     records = _records(points, interval)
+    counted = bool(np.isnan(points.step).all()) and not interval and not points.total > 0
     values = _Values(points.series, points.record, points.value)
     values = _without_stale(_with_vanished(values, points.names), points.names)
     restarts = _restarts(records, values)
@@ -111,7 +116,9 @@ def runs_of(points: Points, interval: float | None = None) -> list[Run]:
         for rank, rows in _by_rank(table) if name in RANKED else ():
             for one in _split(rows, name, points.path):
                 ranks.setdefault(one.run, {}).setdefault(name, {})[rank] = one
-    return [Run(run, points.path, series[run], restarts.get(run, ()), ranks.get(run, {})) for run in sorted(series)]
+    return [
+        Run(run, points.path, series[run], restarts.get(run, ()), ranks.get(run, {}), counted) for run in sorted(series)
+    ]
 
 
 def _numbered(points: Points) -> Points:

@@ -1,5 +1,6 @@
 """CSV, TensorBoard and wandb files: as frameworks wrote them, cut, and hostile."""
 
+import struct
 from collections.abc import Callable
 from pathlib import Path
 
@@ -92,6 +93,24 @@ def test_a_length_beyond_the_file_allocates_nothing(tmp_path: Path) -> None:
     path = tmp_path / "events.out.tfevents.1"
     path.write_bytes((2**62).to_bytes(8, "little") + b"\0" * 40)
     assert len(read_event_file(path)) == 0
+
+
+def record(step: int, tag: str, value: float) -> bytes:
+    """An event with one scalar, as summary writers write it."""
+    scalar = b"\x0a" + bytes([len(tag)]) + tag.encode() + b"\x15" + struct.pack("<f", value)
+    summary = b"\x0a" + bytes([len(scalar)]) + scalar
+    event = b"\x10" + bytes([step]) + b"\x2a" + bytes([len(summary)]) + summary
+    return len(event).to_bytes(8, "little") + b"\0" * 4 + event + b"\0" * 4
+
+
+def test_tags_that_count_epochs_stand_at_the_step_before_them(tmp_path: Path) -> None:
+    path = tmp_path / "events.out.tfevents.1"
+    scalars = [(1, "Loss/train", 4.0), (50, "Loss/train", 3.0), (0, "Loss/val", 3.5), (100, "Loss/train", 2.0)]
+    scalars += [(1, "Loss/val", 2.5), (40, "Loss/train", 2.75)]
+    path.write_bytes(b"".join(record(*one) for one in scalars))
+    points = read_event_file(path)
+    assert [points.names[n] for n in points.series] == ["loss", "loss", "eval_loss", "loss", "eval_loss", "loss"]
+    assert points.step.tolist() == [1.0, 50.0, 50.0, 100.0, 100.0, 40.0]
 
 
 @pytest.mark.parametrize("message", [b"\x08", b"\x0a\x05ab", b"\x0b", b"\xff" * 11])

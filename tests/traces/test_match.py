@@ -100,6 +100,25 @@ def test_a_finding_names_the_step_and_the_lines(signatures: list[Signature], tra
     assert result.summaries()[0]["points"] == len(result.runs[0].series[str(result.summaries()[0]["name"])])
 
 
+def test_values_that_are_not_finite_are_told_beside_the_nulls(signatures: list[Signature], read: Read) -> None:
+    text = "step 1, loss: inf\nstep 2, loss: 2.4\nstep 3, loss: nan\n"
+    (summary,) = find([read(text)], signatures, {}).summaries()
+    assert (summary["last"], summary["not_finite"]) == (None, {"points": 2, "last": "nan"})
+    (summary,) = find([read("step 1, loss: nan\nstep 2, loss: 2.4\n")], signatures, {}).summaries()
+    assert summary["not_finite"] == {"points": 1, "last": None}
+
+
+def test_perplexities_are_judged_as_losses(signatures: list[Signature], read: Read) -> None:
+    text = "".join(f"step {10 * n} train ppl {985.5 + n % 3}\n" for n in range(1, 101))
+    result = find([read(text)], signatures, {})
+    found = next(one for one in result.findings if one.id == "trace/loss-plateau")
+    assert found.evidence[0] == "step 10: loss 6.894, ln of the perplexity  (:1)"
+    assert {one["name"]: one.get("made_from") for one in result.summaries()} == {
+        "perplexity": None,
+        "loss": "ln of the perplexity",
+    }
+
+
 def test_a_short_trace_is_skipped_and_not_clean(signatures: list[Signature], read: Read) -> None:
     result = find([read("step 1, loss: 2.5\nstep 2, loss: 2.4\n")], signatures, {})
     assert result.findings == ()

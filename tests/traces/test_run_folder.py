@@ -21,6 +21,7 @@ TRACES = Path(__file__).parents[2] / "fixtures" / "traces"
         ("training_logs.json", '{"log_history": [{"loss": 1}]}', "trainer-state"),
         ("golden.json", '{"lm loss": {"start_step": 1, "values": {"1": 2}}}', "golden-values"),
         ("metrics.csv", "epoch,step,train_loss\n", "csv"),
+        ("history.csv", "epoch,train_ppl,valid_ppl\n", "csv"),
         ("prices.csv", "day,price\n", None),
         ("trainer_log.jsonl", '{"current_steps": 1, "loss": 2.0}\n', "json-lines"),
         ("data.jsonl", '{"text": "words"}\n', None),

@@ -34,6 +34,25 @@ def test_rows_without_steps_are_counted_and_an_evaluation_has_the_step_of_the_ro
     assert listed(run, "eval_loss") == [(20.0, 2.5)]
 
 
+@pytest.mark.parametrize(
+    ("text", "interval", "counted"),
+    [
+        ("{'loss': 3.0, 'epoch': 0.1}\n", None, True),
+        ("{'loss': 3.0, 'epoch': 0.1}\n", 10, False),
+        (
+            "{'loss': 3.0, 'epoch': 0.1}\n{'train_runtime': 10.0, 'train_steps_per_second': 2.0, 'train_loss': 3.0}\n",
+            None,
+            False,
+        ),
+        ("step 10, loss: 3.0\n", None, False),
+    ],
+)
+def test_a_run_knows_whether_its_steps_are_only_counted(
+    text: str, interval: float | None, counted: bool, read: Read
+) -> None:
+    assert [run.counted for run in runs_of(read(text), interval)] == [counted]
+
+
 def test_each_ranks_rows_are_counted_alone(read: Read) -> None:
     text = "".join(f"[rank{rank}]: loss: {4 - n + rank / 10}\n" for n in (1, 2, 3) for rank in (0, 1, 2))
     (run,) = runs_of(read(text))

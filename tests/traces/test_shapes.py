@@ -168,8 +168,33 @@ def test_a_classifier_that_guesses(level: float, facts: Facts, found: bool, rule
 def test_a_plateau_needs_steps_and_a_learning_rate(rule: Mapping[str, Trace]) -> None:
     match = rule["trace/plateau-ln-vocab"]
     early = ask(match, run_of({"loss": noisy([10.37] * 30)}, every=2, facts=VOCABULARY))
-    assert early == Undecided("loss: ends at step 60; 100 are needed to get past the warm-up")
+    assert early == Undecided("loss: ends at step 60; 100 steps are needed to get past the warm-up")
     assert ask(match, run_of({"loss": noisy([10.37] * 30), "learning_rate": [0.0] * 30}, facts=VOCABULARY)) is None
+
+
+@pytest.mark.parametrize(("jumps", "severity"), [(1, None), (20, Severity.NOTE)])
+def test_violent_jumps_that_come_all_the_time_are_a_note(
+    jumps: int, severity: Severity | None, rule: Mapping[str, Trace]
+) -> None:
+    values = [0.1 + 0.003 * (-1) ** n for n in range(1000)]
+    for n in range(jumps):
+        values[150 + 40 * n : 152 + 40 * n] = [1.5 + n / 10, 1.4 + n / 10]
+    answer = ask(rule["trace/loss-spike"], run_of({"loss": values}))
+    assert isinstance(answer, Seen)
+    assert answer.severity is severity
+
+
+def test_points_at_unknown_steps_are_no_steps(rule: Mapping[str, Trace]) -> None:
+    (run,) = runs_of(points_of_rows("x", [{"loss": 10.37}] * 30, [float("nan")] * 30))
+    answer = ask(rule["trace/plateau-ln-vocab"], View(run.series["loss"], run, setup_of(run, VOCABULARY)))
+    told = "loss: 30 points at steps that are not told; 100 steps are needed to get past the warm-up"
+    assert answer == Undecided(told)
+
+
+@pytest.mark.parametrize(("level", "found"), [(-0.25, True), (0.0, False), (0.25, True)])
+def test_a_reward_that_was_centred_tells_nothing(level: float, found: bool, rule: Mapping[str, Trace]) -> None:
+    answer = ask(rule["grpo/reward-flat"], run_of({"reward": [level + 0.003 * (-1) ** n for n in range(50)]}))
+    assert isinstance(answer, Seen) is found
 
 
 def test_bits_are_not_nats(rule: Mapping[str, Trace]) -> None:
