@@ -16,13 +16,15 @@ TITLE_WIDTH = 72
 class Text:
     """Matches a record of a log: one of ``any``, none of ``none``, and a stack frame by one of ``frames`` if there are any.
 
-    With ``silence``, the log must have been silent for so many seconds before it; ``when`` holds conditions on facts.
+    With ``silence``, the log must have been silent for so many seconds before it; ``when`` holds conditions on facts. A
+    ``fallback`` is asked only about an exception that no other signature knows.
     """
 
     any: tuple[str, ...]
     none: tuple[str, ...] = ()
     frames: tuple[str, ...] = ()
     silence: float = 0.0
+    fallback: bool = False
     when: Conditions = field(default_factory=dict)
 
 
@@ -201,7 +203,7 @@ def _match(table: TomlTable) -> Match:
 
 def _text(table: TomlTable) -> Text:
     patterns = (table.texts("any", required=True), table.texts("none"), table.texts("frames"))
-    match = Text(*patterns, silence=table.seconds("silence"), when=_conditions(table))
+    match = Text(*patterns, silence=table.seconds("silence"), fallback=table.flag("fallback"), when=_conditions(table))
     table.done()
     for key in ("any", "none", "frames"):
         for i, pattern in enumerate(getattr(match, key), 1):

@@ -103,12 +103,15 @@ def find_in_blocks(
         size, lines = size + reader.size, lines + reader.lines
     known = {**(told or {}), **facts.facts()}
     survivals = _survivals(read)
-    findings = [*_known_findings(survivals, known), *_unknown_findings(survivals)]
+    skipped = {id: why for log in read for id, why in log.skipped.items()}
+    exceptions = (
+        _named(found, record, known, catalog, index, skipped) for found, record in _unknown_findings(survivals)
+    )
+    findings = [*_known_findings(survivals, known), *exceptions]
     if not any(one.severity is Severity.ERROR and one.role is not Role.ECHO for one in findings):
         findings += _mismatched_calls(read, catalog, known)
     if not any(one.severity is Severity.ERROR for one in findings):
         findings += _last_words_finding(read)
-    skipped = {id: why for log in read for id, why in log.skipped.items()}
     metrics = [one for one in points if one is not None and len(one)]
     return LogResult(tuple(findings), known, waits.waits(), metrics, size, lines, tuple(skipped.items()))
 
@@ -152,10 +155,11 @@ def _with_silence(match: _Match, text: bytes, least: float) -> _Match | None:
 def _note_last_words(reader: LogReader, log: _Log) -> None:
     """What the last line says: an exception that somebody copied without its traceback, that a command failed, how far it got."""
     record, line, raw = reader.last_line()
-    raised = unknown.lone(line.text, record.line)
+    known = any(match.record.line == record.line for match in log.matches)
+    raised = None if known else unknown.lone(line.text, record.line)
     if raised is not None:
         log.unknown.append(replace(record, chain=(raised,)))
-    elif not log.progress.done and unknown.says_failed(line):
+    elif not log.progress.done and not known and unknown.says_failed(line):
         log.last_words = record
     elif not log.progress.done and unknown.is_under_way(raw):
         log.stopped = replace(record, text=raw)
@@ -331,15 +335,44 @@ def _evidence(matches: list[_Match]) -> tuple[str, ...]:
     return tuple(texts.values())
 
 
-def _unknown_findings(survivals: Survivals) -> Iterator[Finding]:
+def _unknown_findings(survivals: Survivals) -> Iterator[tuple[Finding, Record]]:
+    """What no signature of its own explains, each with the record that is shown."""
     records = list[Record]()
     for log, survived in survivals:
         records += [record for record in log.unknown if not survived(record)]
     cut = [record for record in records if unknown.cut(record)]
     if cut:
-        yield unknown.cut_finding(cut)
+        yield unknown.cut_finding(cut), cut[0]
     records = [record for record in records if not unknown.cut(record)]
     first = unknown.first_unknown(records)
     if first is not None:
         words = masked(first.chain[0].text)
-        yield unknown.finding(first, [record for record in records if masked(record.chain[0].text) == words])
+        yield unknown.finding(first, [record for record in records if masked(record.chain[0].text) == words]), first
+
+
+def _named(
+    found: Finding, record: Record, facts: Facts, catalog: Catalog, index: Index, skipped: dict[str, str]
+) -> Finding:
+    """The finding of an exception that no signature knows, told by the fallback that knows its kind, if one does."""
+    first = replace(record, text=record.chain[0].text, chain=record.chain[:1])
+    fallbacks = frozenset(id for id, text in index.texts.items() if text.fallback)
+    matches = list(_confirmed(Candidate(first, fallbacks), catalog, index, skipped))
+    if not matches or found.role is Role.ECHO:
+        return found
+    match = min(matches, key=lambda one: not index.texts[one.signature.id].frames)  # who asks for a frame knows more
+    signature, captures = match.signature, match.confirmed.captures
+    prose = explain(signature, facts, captures)
+    return replace(
+        found,
+        id=signature.id,
+        title=prose.title,
+        confidence=signature.confidence,
+        role=signature.role,
+        cause=prose.cause,
+        fix=prose.fix,
+        config=prose.config,
+        captures=dict(captures),
+        references=signature.references,
+        explains=signature.explains,
+        fingerprint=fingerprint(signature.id, found.fingerprint),
+    )

@@ -40,7 +40,10 @@ _FAILED = re.compile(
 _PROGRESS = re.compile(
     r"(\d+)/(\d+) ?(?:\[|- |\u2501|\u2500|\s{2,}\d+:\d\d:\d\d)|(?i:\b(?:step|iter(?:ation)?|batch)\b)[ :#=\[]*(\d+) ?(?:/|of) ?(\d+)"
 )
-_INSTALLED = re.compile(r"site-packages|dist-packages|/lib/python\d|<frozen|^<string>|torch/distributed/run\.py")
+_INSTALLED = re.compile(
+    r"site-packages|dist-packages|/lib/python\d|\\[Ll]ib\\\w+\.py$|<frozen|^<string>|torch/distributed/run\.py"
+)
+_OTHERS = " The message above is the first exception of this traceback; the others follow from it."
 
 
 def first_unknown(records: list[Record]) -> Record | None:
@@ -68,14 +71,15 @@ def finding(record: Record, records: list[Record]) -> Finding:
     raised, frame = record.chain[0], user_frame(record.chain[0])
     name = raised.type.rpartition(".")[2]
     at = f"{frame.path}:{frame.line} in {frame.function}" if frame else ""
+    seen = f"at {at}{': ' + frame.source if frame.source else ''}" if frame else ""
     found = _told(
         replace(record, line=raised.line),
         records,
         id=ID,
         title=f"{name}: an exception that no signature knows",
-        evidence=tuple(part for part in (raised.text, f"at {at}" if at else "") if part),
+        evidence=tuple(part for part in (raised.text, seen) if part),
         cause=f"{name} was raised first{', in ' + at if at else ''}. No signature says why.",
-        fix="Read the traceback from this line on; the message above is the first exception, all others follow from it.",
+        fix="Look at that line, and at what it was given." + (_OTHERS if len(record.chain) > 1 else ""),
         fingerprint=fingerprint(ID, raised.text, frame.function if frame else ""),
     )
     return replace(found, role=Role.ECHO if _is_wrapper(raised) else Role.EITHER, captures={"type": raised.type})

@@ -36,7 +36,10 @@ def unknown(find: Find, logs: object) -> Finding:
 def test_it_names_the_exception_and_the_users_own_frame(find: Find) -> None:
     finding = unknown(find, traceback("pyarrow.lib.ArrowError: bad row 7"))
     assert finding.title == "ArrowError: an exception that no signature knows"
-    assert finding.evidence == ("pyarrow.lib.ArrowError: bad row 7", "at /srv/run/data.py:19 in load")
+    assert finding.evidence == (
+        "pyarrow.lib.ArrowError: bad row 7",
+        "at /srv/run/data.py:19 in load: return parse(row)",
+    )
     assert (finding.severity, finding.confidence, finding.role) == (Severity.ERROR, Confidence.LOW, Role.EITHER)
     assert (finding.place.first, finding.place.last) == (8, 8)
     assert finding.captures == {"type": "pyarrow.lib.ArrowError"}
@@ -278,3 +281,56 @@ def test_the_last_line_of_a_large_log_counts_too(find: Find) -> None:
     (found,) = find("a line like any other\n" * 300_000 + "step 40/1000 loss 2.5\n\n\n").findings
     assert (found.id, found.place.first) == ("unknown/stopped", 300_001)
     assert "ends at 40 of 1000" in found.cause
+
+
+OWN = """Traceback (most recent call last):
+  File "/srv/run/train.py", line 38, in main
+    {source}
+"""
+
+
+@pytest.mark.parametrize(
+    ("source", "message", "id"),
+    [
+        (
+            "opt.step()",
+            "UnboundLocalError: local variable 'opt' referenced before assignment",
+            "python/variable-without-value",
+        ),
+        ("open(cfg.path)", "TypeError: expected str, bytes or os.PathLike object, not NoneType", "python/path-is-none"),
+        ("rate = table['rate']", "KeyError: 'rate'", "python/key-missing"),
+        ("rate = os.environ['RATE']", "KeyError: 'RATE'", "python/environment-variable-missing"),
+        ("rank = os.environ['RANK']", "KeyError: 'RANK'", "torch/env-not-set"),
+        ("note = input('?')", "OSError: [Errno 9] Bad file descriptor", "env/input-without-terminal"),
+        ("os.close(handle)", "OSError: [Errno 9] Bad file descriptor", "unknown/exception"),
+    ],
+)
+def test_an_exception_of_python_is_told_by_a_fallback_where_nothing_else_knows_it(
+    find_all: Find, source: str, message: str, id: str
+) -> None:
+    assert [one.id for one in find_all(OWN.format(source=source) + message).findings] == [id]
+
+
+def test_a_fallback_keeps_what_is_known_of_an_unknown_exception(find_all: Find) -> None:
+    (found,) = find_all(OWN.format(source="opt.step()") + "NameError: name 'opt' is not defined").findings
+    assert found.title == "The name opt is not defined"
+    assert found.evidence == ("NameError: name 'opt' is not defined", "at /srv/run/train.py:38 in main: opt.step()")
+    assert (found.severity, found.role, found.place.first) == (Severity.ERROR, Role.EITHER, 4)
+
+
+def test_a_fallback_does_not_look_at_lines(find_all: Find) -> None:
+    text = "skipped a.json: NameError: name 'x' is not defined\nNameError: name 'x' is not defined\nstep 1\nstep 2"
+    assert not find_all(text).findings
+
+
+@pytest.mark.parametrize(
+    ("text", "others"),
+    [(traceback("OSError: x"), False), (traceback("OSError: a") + DURING + traceback("OSError: b"), True)],
+)
+def test_other_exceptions_are_spoken_of_where_there_are_any(find: Find, text: str, others: bool) -> None:
+    assert ("the others follow" in unknown(find, text).fix) is others
+
+
+def test_a_last_line_that_a_signature_knows_is_no_exception_of_its_own(find_all: Find) -> None:
+    text = "AttributeError: 'DeepSpeedCPUAdam' object has no attribute 'ds_opt_adam'"
+    assert {one.id for one in find_all(text).findings} == {"deepspeed/ds-opt-adam-attr"}
