@@ -14,7 +14,8 @@ TITLE_WIDTH = 72
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """Matches a record of a log: one of ``any``, none of ``none``, and a stack frame by one of ``frames`` if there are any.
+    """Matches a record of a log: one of ``any``, none of ``none``, a stack frame by one of ``frames`` if there are any, and no
+    frame by one of ``no_frames``.
 
     With ``silence``, the log must have been silent for so many seconds before it; ``when`` holds conditions on facts. A
     ``fallback`` is asked only about an exception that no other signature knows.
@@ -23,6 +24,7 @@ class Text:
     any: tuple[str, ...]
     none: tuple[str, ...] = ()
     frames: tuple[str, ...] = ()
+    no_frames: tuple[str, ...] = ()
     silence: float = 0.0
     fallback: bool = False
     when: Conditions = field(default_factory=dict)
@@ -202,10 +204,17 @@ def _match(table: TomlTable) -> Match:
 
 
 def _text(table: TomlTable) -> Text:
-    patterns = (table.texts("any", required=True), table.texts("none"), table.texts("frames"))
-    match = Text(*patterns, silence=table.seconds("silence"), fallback=table.flag("fallback"), when=_conditions(table))
+    match = Text(
+        any=table.texts("any", required=True),
+        none=table.texts("none"),
+        frames=table.texts("frames"),
+        no_frames=table.texts("no_frames"),
+        silence=table.seconds("silence"),
+        fallback=table.flag("fallback"),
+        when=_conditions(table),
+    )
     table.done()
-    for key in ("any", "none", "frames"):
+    for key in ("any", "none", "frames", "no_frames"):
         for i, pattern in enumerate(getattr(match, key), 1):
             _check_pattern(table, f"{key}[{i}]", pattern)
     return match
@@ -373,6 +382,8 @@ TRACE_CAPTURES = frozenset([
 
 # What every text signature knows of the innermost stack frame: where it is, and the installed package it is in.
 FRAME_CAPTURES = frozenset({"frame", "package"})
+# What one that captures a module knows of it: its top package, and that again if own code stands in a folder of that name.
+MODULE_CAPTURES = frozenset({"top", "folder"})
 # What a text signature with a silence knows of it.
 SILENCE_CAPTURES = frozenset({"minutes", "since"})
 
@@ -380,8 +391,9 @@ SILENCE_CAPTURES = frozenset({"minutes", "since"})
 def capture_names(match: Match) -> frozenset[str]:
     """The names that a match may capture from its input."""
     if isinstance(match, Text):
-        silence = SILENCE_CAPTURES if match.silence else frozenset[str]()
-        return (FRAME_CAPTURES | silence).union(*(regex.compile(pattern).groupindex for pattern in match.any))
+        names = FRAME_CAPTURES.union(*(regex.compile(pattern).groupindex for pattern in match.any))
+        module = MODULE_CAPTURES if "module" in names else frozenset[str]()
+        return names | module | (SILENCE_CAPTURES if match.silence else frozenset())
     if isinstance(match, Setting):
         return frozenset(match.show)
     if isinstance(match, Trace):

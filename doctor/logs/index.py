@@ -115,15 +115,18 @@ def _read(path: Path) -> Index | None:
         return None
 
 
-def _text(any: list[str], none: list[str], frames: list[str], silence: float, fallback: bool) -> Text:
-    return Text(tuple(any), tuple(none), tuple(frames), silence, fallback)
+def _text(
+    any: list[str], none: list[str], frames: list[str], no_frames: list[str], silence: float, fallback: bool
+) -> Text:
+    return Text(tuple(any), tuple(none), tuple(frames), tuple(no_frames), silence, fallback)
 
 
 def _written(path: Path, index: Index) -> Index:
     """Write the cache whole or not at all: another process may be reading or writing the same file."""
     table = {
         "texts": {
-            id: [text.any, text.none, text.frames, text.silence, text.fallback] for id, text in index.texts.items()
+            id: [text.any, text.none, text.frames, text.no_frames, text.silence, text.fallback]
+            for id, text in index.texts.items()
         },
         "owners": index.owners,
         "keys": index.keys,

@@ -12,6 +12,7 @@ from doctor.facts import Facts, holds, whole_number
 from doctor.finding import Finding, Lines, Role, Severity, stamp
 from doctor.logs import collectives, unknown
 from doctor.logs.confirm import Confirmed, confirm
+from doctor.logs.evidence import MOST_EVIDENCE, different
 from doctor.logs.index import Index
 from doctor.logs.reader import Candidate, LogReader, Progress
 from doctor.logs.records import Record, spawned_rank
@@ -26,10 +27,6 @@ from doctor.waits import Wait
 
 if TYPE_CHECKING:
     from doctor.points import Points
-
-MOST_EVIDENCE = 3
-# Among so many matches different evidence is looked for.
-MOST_COMPARED = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +63,7 @@ class _Log:
     skipped: dict[str, str] = field(default_factory=dict)
     last_words: Record | None = None
     stopped: Record | None = None
+    logged: Record | None = None
 
     def records(self) -> list[Record]:
         """What can be survived: every record that something was found in, or that nothing explains."""
@@ -163,16 +161,31 @@ def _note_last_words(reader: LogReader, log: _Log) -> None:
         log.last_words = record
     elif not log.progress.done and unknown.is_under_way(raw):
         log.stopped = replace(record, text=raw)
+    else:
+        log.logged = _logged_error(reader, log)
+
+
+def _logged_error(reader: LogReader, log: _Log) -> Record | None:
+    """The first of the last lines that a logger calls an error and no signature knows."""
+    known = {number for match in log.matches for number in range(match.record.line, match.record.last_line + 1)}
+    late = (
+        record for record, line in reader.last_lines(unknown.LATE) if line.is_error_record and record.line not in known
+    )
+    return next(late, None)
 
 
 def _last_words_finding(logs: list[_Log]) -> Iterator[Finding]:
-    """A message of failure that nothing follows, or else that a log stops in the middle of training."""
+    """A message of failure that nothing follows, or else that a log stops in the middle of training, or else an error that was
+    logged before the end."""
     failed = [log.last_words for log in logs if log.last_words is not None]
     stopped = [log.stopped for log in logs if log.stopped is not None]
+    logged = [log.logged for log in logs if log.logged is not None]
     if failed:
         yield unknown.last_line_finding(failed)
     elif stopped:
         yield unknown.stopped_finding(stopped)
+    elif logged:
+        yield unknown.logged_finding(logged)
 
 
 def _ranked(candidate: Candidate) -> Candidate:
@@ -300,7 +313,7 @@ def _finding(matches: list[tuple[_Match, bool]], facts: Facts, unread: int) -> F
         confidence=signature.confidence,
         role=signature.role,
         place=_place(first),
-        evidence=_evidence(shown),
+        evidence=different(match.confirmed.text for match in shown),
         cause=prose.cause + (" Training went on behind it, so it did not end this run." if survived else ""),
         fix=prose.fix,
         config=prose.config,
@@ -323,16 +336,6 @@ def _severity(signature: Signature, shown: list[_Match], survived: bool) -> Seve
 def _place(match: _Match) -> Lines:
     record = match.record
     return Lines(record.path, match.confirmed.line, record.last_line, record.rank, record.host, record.time)
-
-
-def _evidence(matches: list[_Match]) -> tuple[str, ...]:
-    """The first texts that differ in more than numbers and paths."""
-    texts: dict[str, str] = {}
-    for match in matches[:MOST_COMPARED]:
-        texts.setdefault(masked(match.confirmed.text), match.confirmed.text)
-        if len(texts) == MOST_EVIDENCE:
-            break
-    return tuple(texts.values())
 
 
 def _unknown_findings(survivals: Survivals) -> Iterator[tuple[Finding, Record]]:

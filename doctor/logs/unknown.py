@@ -12,6 +12,10 @@ ID = "unknown/exception"
 CUT = "unknown/traceback-cut"
 LAST_LINE = "unknown/last-line"
 STOPPED = "unknown/stopped"
+LOGGED = "unknown/logged-error"
+
+# An error that was logged among so many last lines is told of.
+LATE = 10
 
 # Launchers and wrappers raise these because something else failed.
 _WRAPPERS = re.compile(
@@ -39,9 +43,6 @@ _FAILED = re.compile(
 # How far a progress bar, or a loop that counts its steps, has come.
 _PROGRESS = re.compile(
     r"(\d+)/(\d+) ?(?:\[|- |\u2501|\u2500|\s{2,}\d+:\d\d:\d\d)|(?i:\b(?:step|iter(?:ation)?|batch)\b)[ :#=\[]*(\d+) ?(?:/|of) ?(\d+)"
-)
-_INSTALLED = re.compile(
-    r"site-packages|dist-packages|/lib/python\d|\\[Ll]ib\\\w+\.py$|<frozen|^<string>|torch/distributed/run\.py"
 )
 _OTHERS = " The message above is the first exception of this traceback; the others follow from it."
 
@@ -172,6 +173,25 @@ def stopped_finding(records: list[Record]) -> Finding:
     return replace(found, severity=Severity.NOTE)
 
 
+def logged_finding(records: list[Record]) -> Finding:
+    """The finding of logs in which a logger calls something an error shortly before the end; the first of them is shown.
+
+    A note: the program went on, and its author may call an error what is none.
+    """
+    record = min(records, key=_order)
+    found = _told(
+        record,
+        records,
+        id=LOGGED,
+        title="An error was logged near the end, and the program went on",
+        evidence=(record.text,),
+        cause="The program calls this an error itself and caught it; no signature knows it, and nothing behind it fails.",
+        fix="Look whether what was being done there (a save, an export, an evaluation) came to its end.",
+        fingerprint=fingerprint(LOGGED, record.text),
+    )
+    return replace(found, severity=Severity.NOTE)
+
+
 def cut(record: Record) -> bool:
     """Whether a record is a traceback whose exception is not in the log."""
     return bool(record.chain) and not record.chain[0].type
@@ -197,5 +217,5 @@ def cut_finding(records: list[Record]) -> Finding:
 
 def user_frame(raised: Raised) -> Frame | None:
     """The last frame outside installed packages; the last of all where every frame is inside one."""
-    own = [frame for frame in raised.frames if not _INSTALLED.search(frame.path)]
+    own = [frame for frame in raised.frames if not frame.is_installed]
     return next(reversed(own or raised.frames), None)

@@ -206,7 +206,8 @@ def test_records_without_time_go_by_their_place() -> None:
 def test_a_message_of_failure_on_the_last_line_is_told(line: str, find: Find) -> None:
     (found,) = find(f"loading\n{line}\n\n").findings
     assert (found.id, found.confidence, found.place.first) == ("unknown/last-line", Confidence.LOW, 2)
-    assert find(f"{line}\ngoing on without it\n").findings == ()
+    behind = find(f"{line}\ngoing on without it\n").findings
+    assert [one for one in behind if one.severity is not Severity.NOTE] == []
 
 
 @pytest.mark.parametrize(
@@ -334,3 +335,26 @@ def test_other_exceptions_are_spoken_of_where_there_are_any(find: Find, text: st
 def test_a_last_line_that_a_signature_knows_is_no_exception_of_its_own(find_all: Find) -> None:
     text = "AttributeError: 'DeepSpeedCPUAdam' object has no attribute 'ds_opt_adam'"
     assert {one.id for one in find_all(text).findings} == {"deepspeed/ds-opt-adam-attr"}
+
+
+LOGGED = """2025-05-28 14:32:42,510 - __main__ - {level} - export failed: no data_ptr
+2025-05-28 14:32:42,513 - __main__ - INFO - completed
+"""
+
+
+def test_an_error_that_is_logged_near_the_end_is_a_note(find: Find) -> None:
+    (found,) = find("started\n" + LOGGED.format(level="ERROR")).findings
+    assert (found.id, found.severity, found.place.first) == ("unknown/logged-error", Severity.NOTE, 2)
+    assert found.evidence == ("export failed: no data_ptr",)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        LOGGED.format(level="WARNING"),
+        LOGGED.format(level="ERROR") + "step\n" * 20,
+        traceback("OSError: x\n") + LOGGED.format(level="ERROR"),
+    ],
+)
+def test_other_levels_and_places_are_no_note(find: Find, text: str) -> None:
+    assert "unknown/logged-error" not in [one.id for one in find(text).findings]
