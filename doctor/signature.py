@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 import regex
 
+from doctor.captures import FRAME_CAPTURES, MODULE_CAPTURES, SCALE_CAPTURES, SILENCE_CAPTURES, TRACE_CAPTURES
 from doctor.facts import Conditions, Scalar, parse_conditions
 from doctor.finding import Confidence, Role, Severity
 from doctor.toml_table import TomlTable, parse_toml
@@ -105,7 +106,6 @@ SCALE_SHAPES: Mapping[str, ScaleShape] = {
     "base-same": ScaleShape(),
     "base-ratio": ScaleShape(compares=True, limits={"ratio": 2.0}),
 }
-SCALE_CAPTURES = frozenset({"tensor", "file", "count", "of", "layers", "worst", "centre"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -371,21 +371,6 @@ def _check_placeholders(signature: Signature, table: TomlTable) -> None:
 
 PROSE = ("text", "fix", "config")
 PLACEHOLDER = regex.compile(r"(?<![{$])\{([a-z_]+)\}(?!\})")
-
-
-# What shapes tell of what they saw.
-TRACE_CAPTURES = frozenset([
-    "accumulation", "after", "again", "before", "chosen", "epoch", "factor", "family", "first_step", "last_good_step",
-    "last_step", "lead", "learning_rate", "loss", "of_what", "other", "own", "per_thousand_steps", "percent", "points",
-    "prediction", "rank", "recovered", "total", "uniform", "usual", "value", "vocabulary", "wanted", "warmup", "what",
-])  # fmt: skip
-
-# What every text signature knows of the innermost stack frame: where it is, and the installed package it is in.
-FRAME_CAPTURES = frozenset({"frame", "package"})
-# What one that captures a module knows of it: its top package, and that again if own code stands in a folder of that name.
-MODULE_CAPTURES = frozenset({"top", "folder"})
-# What a text signature with a silence knows of it.
-SILENCE_CAPTURES = frozenset({"minutes", "since"})
 
 
 def capture_names(match: Match) -> frozenset[str]:
