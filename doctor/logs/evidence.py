@@ -1,5 +1,6 @@
 """Which texts of a failure's records a report shows."""
 
+import re
 from collections.abc import Iterable
 from itertools import islice
 
@@ -10,6 +11,7 @@ MOST_EVIDENCE = 3
 MOST_COMPARED = 500
 # A message of so many characters is the same failure wherever it stands.
 LONG_MESSAGE = 40
+_TYPE = re.compile(r"(?:[A-Za-z_]\w*\.){0,8}\w+(?:Error|Exception): ")
 
 
 def different(texts: Iterable[str]) -> tuple[str, ...]:
@@ -26,5 +28,5 @@ def different(texts: Iterable[str]) -> tuple[str, ...]:
 
 def _message(text: str) -> str:
     """A text without the type of the exception in front: loggers repeat the message behind words of their own."""
-    message = text.partition(": ")[2]
+    message = text[found.end() :] if (found := _TYPE.match(text)) else text
     return message if len(message) >= LONG_MESSAGE else text
