@@ -43,6 +43,31 @@ _USER_PATHS = (
     r"(?i)[A-Z]:\\{1,2}Users\\{1,2}(?P<secret>[^\\\s\"':,;<>]+)",
 )
 
+# Folders below a shared disk that belong to nobody: names of what lies there, projects, jobs.
+_NOBODY = (
+    r"(?:data(?:sets?)?|train(?:ing)?|valid(?:ation)?|eval|tests?|te?mp|models?|checkpoints?|ckpts?|weights|shared?|public|common|"
+    r"global|local|all|groups?|proj(?:ects?)?|cache|hf|huggingface|tokens|corpus|corpora|runs?|outputs?|out|results|logs?|"
+    r"experiments?|work(?:space)?|software|apps?|opt|env|envs|home|users?|scratch|nobackup|jobs?|slurm|\$\w+)\b(?![-_]?[a-z])|"
+    r"(?:project|proj|job|slurm|grp|group)[-_]?\w*\d|\d"
+)
+# Personal folders by convention, where nothing else tells the name.
+_SCRATCH = (
+    rf"(?<![\w.-])(?:/(?:gpfs|lustre|beegfs|nfs|mnt|exports/[\w-]+))?/scratch\d?/(?!{_NOBODY})(?P<secret>[a-z][\w.-]{{2,31}})(?=/)",
+)
+
+# Other words that tell a user's name.
+_NAMED = (
+    r"\bUSER(?:NAME)?=[\"']?(?P<secret>[a-z][\w.-]+)",
+    r"(?<![\w.@/-])(?!git@)(?P<secret>[a-z][\w-]+)@[\w.-]+:(?=[~/])",
+)
+
+# Accounts in the addresses of trackers' runs, and how they say who is logged in.
+_ACCOUNTS = (
+    r"https?://(?:www\.)?wandb\.ai/(?!(?:authorize|site|home|settings|login|quickstart|fully-connected)\b)(?P<secret>[\w.-]+)",
+    r"https?://(?:www\.)?(?:comet\.(?:com|ml)|app\.neptune\.ai(?:/o)?|swanlab\.cn)/@?(?P<secret>[\w.-]+)(?=/)",
+    r"wandb: Currently logged in as:? (?P<secret>[\w.@-]+)",
+)
+
 _IP = r"(?<![\w.-])(?:(?:25[0-5]|2[0-4]\d|1?\d?\d)\.){3}(?:25[0-5]|2[0-4]\d|1?\d?\d)(?![\w-]|\.\d)"
 _IP6 = r"(?<![\w:])(?:[0-9a-fA-F]{1,4}:){3,7}[0-9a-fA-F]{1,4}(?![\w:])|(?<![\w:])fe80::[0-9a-fA-F:]+"
 _VERSION_BEFORE = re.compile(r"(?i)(?:version|cudnn|nccl|cuda|driver|==|>=|<=|\bv)\s*[:=]?\s*$")
@@ -62,17 +87,22 @@ _HOSTS = (
 class Redactor:
     """Replaces what may not be shown. The same thing gets the same pseudonym, in the order in which things are met."""
 
-    def __init__(self, hosts: Iterable[str] = ()) -> None:
+    def __init__(self, hosts: Iterable[str] = (), users: Iterable[str] = ()) -> None:
         self._names: dict[tuple[str, str], str] = {}
         self._counts: dict[str, int] = {}
+        self._users = sorted({user for user in users if _is_person(user)}, key=len, reverse=True)
         self._hosts = sorted({host for host in hosts if _tells(host)}, key=len, reverse=True)
 
     def text(self, text: str) -> str:
         """A text without secrets, people and machines."""
         for kind, pattern in _SECRETS:
             text = self._each(kind, pattern, text)
-        for pattern in _USER_PATHS:
+        for pattern in (*_USER_PATHS, *_ACCOUNTS, *_SCRATCH):
             text = self._each("user", pattern, text)
+        for user in self._users:
+            text = re.sub(
+                rf"(?<=/){re.escape(user)}(?=[/\s\"':,;)]|$)", lambda found: self._name("user", found[0]), text
+            )
         for host in self._hosts:
             text = re.sub(rf"(?<![\w.-]){re.escape(host)}(?![\w-])", lambda found: self._name("host", found[0]), text)
         for pattern in _HOSTS:
@@ -99,6 +129,11 @@ class Redactor:
 
 def _is_version(found: re.Match[str]) -> bool:
     return _VERSION_BEFORE.search(found.string[max(0, found.start() - 24) : found.start()]) is not None
+
+
+def _is_person(user: str) -> bool:
+    """Whether the name of a home folder may be masked wherever a path has it: no common word for a folder."""
+    return user not in _KEPT and len(user) > 2 and re.match(_NOBODY, user) is None
 
 
 def _tells(host: str) -> bool:
@@ -129,13 +164,25 @@ _OWN = frozenset(
 
 def redacted(report: Report) -> tuple[Report, Redactor]:
     """The report without secrets, people and machines, and the redactor for the second pass over its finished text."""
-    redactor = Redactor(_hosts(report.findings))
+    redactor = Redactor(_hosts(report.findings), _users(report))
     clean = _mapped(report, redactor.text)
     return replace(clean, redacted=True), redactor
 
 
 def _hosts(findings: Iterable[Finding]) -> list[str]:
     return [host for host in (getattr(finding.place, "host", None) for finding in findings) if host]
+
+
+def _users(report: Report) -> set[str]:
+    """The users that any text of a report names by their home folder, or as the user that they are."""
+    users = set[str]()
+
+    def collect(text: str) -> str:
+        users.update(found["secret"] for pattern in (*_USER_PATHS, *_NAMED) for found in re.finditer(pattern, text))
+        return text
+
+    _mapped(report, collect)
+    return users
 
 
 def _mapped(value: T, change: Callable[[str], str]) -> T:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 import regex
 
+from doctor.captures import FRAME_CAPTURES, MODULE_CAPTURES, SCALE_CAPTURES, SILENCE_CAPTURES, TRACE_CAPTURES
 from doctor.facts import Conditions, Scalar, parse_conditions
 from doctor.finding import Confidence, Role, Severity
 from doctor.toml_table import TomlTable, parse_toml
@@ -14,15 +15,19 @@ TITLE_WIDTH = 72
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """Matches a record of a log: one of ``any``, none of ``none``, and a stack frame by one of ``frames`` if there are any.
+    """Matches a record of a log: one of ``any``, none of ``none``, a stack frame by one of ``frames`` if there are any, and no
+    frame by one of ``no_frames``.
 
-    With ``silence``, the log must have been silent for so many seconds before it; ``when`` holds conditions on facts.
+    With ``silence``, the log must have been silent for so many seconds before it; ``when`` holds conditions on facts. A
+    ``fallback`` is asked only about an exception that no other signature knows.
     """
 
     any: tuple[str, ...]
     none: tuple[str, ...] = ()
     frames: tuple[str, ...] = ()
+    no_frames: tuple[str, ...] = ()
     silence: float = 0.0
+    fallback: bool = False
     when: Conditions = field(default_factory=dict)
 
 
@@ -101,7 +106,6 @@ SCALE_SHAPES: Mapping[str, ScaleShape] = {
     "base-same": ScaleShape(),
     "base-ratio": ScaleShape(compares=True, limits={"ratio": 2.0}),
 }
-SCALE_CAPTURES = frozenset({"tensor", "file", "count", "of", "layers", "worst", "centre"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,10 +204,17 @@ def _match(table: TomlTable) -> Match:
 
 
 def _text(table: TomlTable) -> Text:
-    patterns = (table.texts("any", required=True), table.texts("none"), table.texts("frames"))
-    match = Text(*patterns, silence=table.seconds("silence"), when=_conditions(table))
+    match = Text(
+        any=table.texts("any", required=True),
+        none=table.texts("none"),
+        frames=table.texts("frames"),
+        no_frames=table.texts("no_frames"),
+        silence=table.seconds("silence"),
+        fallback=table.flag("fallback"),
+        when=_conditions(table),
+    )
     table.done()
-    for key in ("any", "none", "frames"):
+    for key in ("any", "none", "frames", "no_frames"):
         for i, pattern in enumerate(getattr(match, key), 1):
             _check_pattern(table, f"{key}[{i}]", pattern)
     return match
@@ -362,24 +373,12 @@ PROSE = ("text", "fix", "config")
 PLACEHOLDER = regex.compile(r"(?<![{$])\{([a-z_]+)\}(?!\})")
 
 
-# What shapes tell of what they saw.
-TRACE_CAPTURES = frozenset([
-    "accumulation", "after", "again", "before", "chosen", "epoch", "factor", "family", "first_step", "last_good_step",
-    "last_step", "lead", "learning_rate", "loss", "of_what", "other", "own", "per_thousand_steps", "percent", "points",
-    "prediction", "rank", "recovered", "total", "uniform", "usual", "value", "vocabulary", "wanted", "warmup", "what",
-])  # fmt: skip
-
-# What every text signature knows of the innermost stack frame: where it is, and the installed package it is in.
-FRAME_CAPTURES = frozenset({"frame", "package"})
-# What a text signature with a silence knows of it.
-SILENCE_CAPTURES = frozenset({"minutes", "since"})
-
-
 def capture_names(match: Match) -> frozenset[str]:
     """The names that a match may capture from its input."""
     if isinstance(match, Text):
-        silence = SILENCE_CAPTURES if match.silence else frozenset[str]()
-        return (FRAME_CAPTURES | silence).union(*(regex.compile(pattern).groupindex for pattern in match.any))
+        names = FRAME_CAPTURES.union(*(regex.compile(pattern).groupindex for pattern in match.any))
+        module = MODULE_CAPTURES if "module" in names else frozenset[str]()
+        return names | module | (SILENCE_CAPTURES if match.silence else frozenset())
     if isinstance(match, Setting):
         return frozenset(match.show)
     if isinstance(match, Trace):

@@ -59,6 +59,13 @@ class TomlTable:
             self.fail(key, "expected a number of seconds")
         return float(value)
 
+    def flag(self, key: str) -> bool:
+        """Whether the key is true; it may be absent."""
+        value = self._take(key, default=False)
+        if not isinstance(value, bool):
+            self.fail(key, "expected true or false")
+        return value
+
     def table(self, key: str) -> "TomlTable | None":
         """A table below this one, if it is there."""
         value = self.mapping(key)

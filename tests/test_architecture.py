@@ -12,7 +12,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 # A module may import from its own layer and from those above it in this list; the packages of one line never import each other.
 LAYERS = (
     {"errors", "finding", "forked", "whole_file"},
-    {"masks", "metric_keys", "points", "toml_table", "waits"},
+    {"captures", "masks", "metric_keys", "points", "toml_table", "waits"},
     {"facts", "models"},
     {"settings", "signature"},
     {"causes", "catalog"},

@@ -1,6 +1,7 @@
 """Nothing that is secret leaves the machine, in whatever field and format it stands."""
 
 import string
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -33,11 +34,17 @@ PHRASES = {
     '"hub_token": "abcdefgh12345678"': "abcdefgh12345678",
     "/home/maria/run/train.py": "maria",
     "C:\\Users\\maria\\train.py": "maria",
+    "/scratch/maria7/run/train.py": "maria7",
+    "/lustre/scratch/maria7/run/train.py": "maria7",
+    "View run at: https://wandb.ai/maria-lopez/bert/runs/6ktyafba": "maria-lopez",
+    "wandb: Currently logged in as: maria-lopez (team)": "maria-lopez",
     "connect to [gpu-node-07]:29500 failed": "gpu-node-07",
     "host      : worker-12.cluster.local": "worker-12.cluster.local",
     "ip-10-0-3-17.ec2.internal died": "ip-10-0-3-17",
 }
 HARMLESS = (
+    "/data/train/part-1.json below /scratch/datasets/c4 and /scratch/project_465000/x",
+    "https://docs.wandb.ai/guides/launch, https://wandb.ai/authorize, HF_HOME=/scratch/$USER/hf",
     "cuDNN version 9.1.0.70 and driver 570.86.10",
     "(tokenizer.pad_token = tokenizer.eos_token e.g.)",
     "token: None",
@@ -130,3 +137,18 @@ def test_real_logs_with_users_and_hosts(fixture_logs: Path) -> None:
     clean, _ = redacted(diagnose_logs([str(log)], catalog.load()))
     text = json_render.render(clean)
     assert "maria" in log.read_text() and "maria" not in text
+
+
+@pytest.mark.parametrize("told", ["/home/maria7/a.py", "USER=maria7", "maria7@login1:~$ sbatch a.sh"])
+def test_a_user_who_is_known_is_masked_in_any_path(told: str) -> None:
+    report = planted("x")
+    report = replace(
+        report, skipped=(("/project/60/maria7/runs/a.log", "why"), (told, "why"), ("/data/train/a.log", "why"))
+    )
+    paths = [path for path, _ in redacted(report)[0].skipped]
+    assert "maria7" not in paths[0]
+    assert paths[2] == "/data/train/a.log"
+
+
+def test_a_home_folder_with_a_common_name_masks_nothing_else() -> None:
+    assert Redactor(users=["train", "hf"]).text("/data/train/hf/a") == "/data/train/hf/a"

@@ -58,6 +58,7 @@ def test_what_is_not_there() -> None:
         ("", lambda one: one.texts("key", required=True), "key: missing; this key is required"),
         ("key = -1", lambda one: one.seconds("key"), "key: expected a number of seconds"),
         ("key = true", lambda one: one.seconds("key"), "key: expected a number of seconds"),
+        ("key = 1", lambda one: one.flag("key"), "key: expected true or false"),
         ("key = 1", lambda one: one.table("key"), "key: expected a table; write [key]"),
         (
             "key = 1",

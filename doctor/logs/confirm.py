@@ -1,12 +1,13 @@
 """Whether a record really holds what a Text signature asks for: the scan only says where to look."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 
 import regex
 
-from doctor.logs.records import Record, advises, quotes
+from doctor.logs.records import Frame, Record, advises, quotes
 from doctor.signature import Text
 
 # Seconds that one pattern may take on one record.
@@ -28,7 +29,7 @@ def confirm(text: Text, record: Record) -> Confirmed | None:
     if text.none and any(_search(pattern, record.text) for pattern in text.none):
         return None
     for depth, line, words, frames in _parts(record):
-        if text.frames and not any(_search(pattern, frame) for pattern in text.frames for frame in frames):
+        if (text.frames and not _any_of(text.frames, frames)) or _any_of(text.no_frames, frames):
             continue
         for pattern in text.any:
             found = _search(pattern, words)
@@ -41,12 +42,21 @@ def _captures(found: "regex.Match[str]", record: Record, depth: int) -> dict[str
     """What the pattern captured, and of a traceback the innermost frame and its package."""
     captures = {name: value for name, value in found.groupdict().items() if value}
     frames = record.chain[depth].frames if record.chain else ()
+    if "module" in captures:
+        captures |= _own_module(captures["module"].partition(".")[0], frames)
     if frames:
         captures |= {
             "frame": f"{frames[-1].path}:{frames[-1].line} in {frames[-1].function}",
             "package": frames[-1].package,
         }
     return captures
+
+
+def _own_module(top: str, frames: tuple[Frame, ...]) -> dict[str, str]:
+    """The top package of a module, and whether code of the user's own stands in a folder of that name."""
+    own = (frame for frame in frames if not frame.is_installed)
+    inside = any(top in re.split(r"[/\\]", frame.path)[:-1] for frame in own)
+    return {"top": top, "folder": top} if inside else {"top": top}
 
 
 def _parts(record: Record) -> list[tuple[int, int, str, tuple[str, ...]]]:
@@ -62,6 +72,10 @@ def _means_it(found: "regex.Match[str]", words: str, record: Record) -> bool:
     line = words[start : len(words) if end < 0 else end]
     before = line[: found.start() - start]
     return not advises(before) and (bool(record.chain) or not quotes(line))
+
+
+def _any_of(patterns: tuple[str, ...], frames: tuple[str, ...]) -> bool:
+    return any(_search(pattern, frame) for pattern in patterns for frame in frames)
 
 
 def _search(pattern: str, text: str) -> "regex.Match[str] | None":

@@ -32,7 +32,7 @@ CACHES = "index-*.bin"
 
 @dataclass(frozen=True, slots=True)
 class Index:
-    """``texts`` lack their conditions on facts, which are known only once all is read.
+    """``texts`` lack their conditions on facts, which are known only once all is read. Fallbacks are not scanned for.
 
     ``owners[n]`` is the signature id (or the mark) that pattern n of the scanner belongs to.
     ``squeezed[n]`` is the id and the pattern that number n of the squeezed scanner stands for: it reads text without
@@ -63,7 +63,7 @@ def compile_index(catalog: Catalog) -> Index:
     signatures = catalog.signatures()
     texts = {one.id: replace(one.match, when={}) for one in signatures if isinstance(one.match, Text)}
     keys = tuple(sorted(set(_asked_settings(signatures))))
-    owned = [(id, pattern) for id, text in texts.items() for pattern in text.any] + marks(keys)
+    owned = [(id, pattern) for id, text in texts.items() if not text.fallback for pattern in text.any] + marks(keys)
     names = [catalog.files[owner].where if owner in catalog else owner for owner, _ in owned]
     squeezed = tuple(_squeezed(texts))
     return Index(
@@ -77,9 +77,9 @@ def compile_index(catalog: Catalog) -> Index:
 
 
 def _squeezed(texts: Mapping[str, Text]) -> Iterator[tuple[str, str]]:
-    """Squeezed patterns of the signatures that ask for no stack frame and no silence."""
+    """Squeezed patterns of the signatures that ask for no stack frame and no silence, and are no fallback."""
     for id, text in texts.items():
-        patterns = () if text.frames or text.silence else map(squeezed_pattern, text.any)
+        patterns = () if text.frames or text.silence or text.fallback else map(squeezed_pattern, text.any)
         yield from ((id, pattern) for pattern in patterns if pattern is not None)
 
 
@@ -115,14 +115,19 @@ def _read(path: Path) -> Index | None:
         return None
 
 
-def _text(any: list[str], none: list[str], frames: list[str], silence: float) -> Text:
-    return Text(tuple(any), tuple(none), tuple(frames), silence)
+def _text(
+    any: list[str], none: list[str], frames: list[str], no_frames: list[str], silence: float, fallback: bool
+) -> Text:
+    return Text(tuple(any), tuple(none), tuple(frames), tuple(no_frames), silence, fallback)
 
 
 def _written(path: Path, index: Index) -> Index:
     """Write the cache whole or not at all: another process may be reading or writing the same file."""
     table = {
-        "texts": {id: [text.any, text.none, text.frames, text.silence] for id, text in index.texts.items()},
+        "texts": {
+            id: [text.any, text.none, text.frames, text.no_frames, text.silence, text.fallback]
+            for id, text in index.texts.items()
+        },
         "owners": index.owners,
         "keys": index.keys,
         "squeezed": index.squeezed,

@@ -11,16 +11,18 @@ from doctor.causes import explain
 from doctor.facts import Facts, holds, whole_number
 from doctor.finding import Finding, Lines, Role, Severity, stamp
 from doctor.logs import collectives, unknown
-from doctor.logs.attempts import Attempts, attempts
-from doctor.logs.confirm import Confirmed, confirm
+from doctor.logs.attempts import attempts
+from doctor.logs.confirm import confirm
 from doctor.logs.counting import counts_steps
+from doctor.logs.evidence import MOST_EVIDENCE, different
 from doctor.logs.index import Index
-from doctor.logs.reader import Candidate, LogReader, Progress
+from doctor.logs.reader import Candidate, LogReader
 from doctor.logs.records import Record, spawned_rank
 from doctor.logs.run_facts import FactReader
 from doctor.logs.silence import silence_before
 from doctor.logs.source import Block, Source, blocks
 from doctor.logs.squeeze import second_pass
+from doctor.logs.survival import Match, MatchedLog, Survivals, survivals_of
 from doctor.logs.watchdog import WaitReader
 from doctor.masks import fingerprint, masked
 from doctor.signature import Signature, Text
@@ -28,14 +30,6 @@ from doctor.waits import Wait
 
 if TYPE_CHECKING:
     from doctor.points import Points
-
-# What is said of a failure that did not end the run, or not the run that the log ends with.
-WENT_ON = " Training went on behind it, so it did not end this run."
-EARLIER = " It ended an earlier attempt; the log goes on with a later one, which got further or failed in its own way."
-
-MOST_EVIDENCE = 3
-# Among so many matches different evidence is looked for.
-MOST_COMPARED = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,31 +48,6 @@ class LogResult:
     lines: int
     skipped: tuple[tuple[str, str], ...]
     counting: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class _Match:
-    signature: Signature
-    record: Record
-    confirmed: Confirmed
-
-
-@dataclass(slots=True)
-class _Log:
-    """The matches of one log, and the tracebacks that nothing explains."""
-
-    matches: list[_Match] = field(default_factory=list)
-    unknown: list[Record] = field(default_factory=list)
-    unread: dict[str, int] = field(default_factory=dict)
-    progress: Progress = field(default_factory=Progress)
-    attempts: Attempts = field(default_factory=Attempts)
-    skipped: dict[str, str] = field(default_factory=dict)
-    last_words: Record | None = None
-    stopped: Record | None = None
-
-    def records(self) -> list[Record]:
-        """What can be survived: every record that something was found in, or that nothing explains."""
-        return [*(match.record for match in self.matches), *self.unknown]
 
 
 def find(
@@ -102,7 +71,7 @@ def find_in_blocks(
 ) -> LogResult:
     """The same for logs given as paths and blocks."""
     facts, waits, size, lines = FactReader(index.keys), WaitReader(), 0, 0
-    read: list[_Log] = []
+    read: list[MatchedLog] = []
     points: list[Points | None] = []
     counting: list[str] = []
     for path, pieces in logs:
@@ -115,21 +84,24 @@ def find_in_blocks(
             counting.append(path)
         size, lines = size + reader.size, lines + reader.lines
     known = {**(told or {}), **facts.facts()}
-    survivals = _survivals(read)
-    findings = [*_known_findings(survivals, known), *_unknown_findings(survivals)]
+    survivals = survivals_of(read)
+    skipped = {id: why for log in read for id, why in log.skipped.items()}
+    exceptions = (
+        _named(found, record, known, catalog, index, skipped) for found, record in _unknown_findings(survivals)
+    )
+    findings = [*_known_findings(survivals, known), *exceptions]
     if not any(one.severity is Severity.ERROR and one.role is not Role.ECHO for one in findings):
         findings += _mismatched_calls(read, catalog, known)
     if not any(one.severity is Severity.ERROR for one in findings):
         findings += _last_words_finding(read)
-    skipped = {id: why for log in read for id, why in log.skipped.items()}
     metrics = [one for one in points if one is not None and len(one)]
     return LogResult(
         tuple(findings), known, waits.waits(), metrics, size, lines, tuple(skipped.items()), tuple(counting)
     )
 
 
-def _read(reader: LogReader, pieces: Iterable[Block], catalog: Catalog, index: Index) -> _Log:
-    log = _Log(unread=reader.unread, progress=reader.progress)
+def _read(reader: LogReader, pieces: Iterable[Block], catalog: Catalog, index: Index) -> MatchedLog:
+    log = MatchedLog(unread=reader.unread, progress=reader.progress)
     for candidate in map(_ranked, reader.read(pieces)):
         matches = list(_confirmed(candidate, catalog, index, log.skipped))
         log.matches += matches
@@ -143,9 +115,9 @@ def _read(reader: LogReader, pieces: Iterable[Block], catalog: Catalog, index: I
     return log
 
 
-def _drop_unsilent(log: _Log, text: bytes, index: Index) -> None:
+def _drop_unsilent(log: MatchedLog, text: bytes, index: Index) -> None:
     """Of each signature that asks for a silence keep the first match, if there was one before it, with what is known of it."""
-    asking: dict[str, _Match] = {}
+    asking: dict[str, Match] = {}
     for match in sorted(log.matches, key=lambda match: match.record.line):
         if index.texts[match.signature.id].silence:
             asking.setdefault(match.signature.id, match)
@@ -155,7 +127,7 @@ def _drop_unsilent(log: _Log, text: bytes, index: Index) -> None:
         log.matches += [match for match in kept if match is not None]
 
 
-def _with_silence(match: _Match, text: bytes, least: float) -> _Match | None:
+def _with_silence(match: Match, text: bytes, least: float) -> Match | None:
     """A match that says how long the log was silent before it; None if that is not known, or less. Other ranks than the first
     print little while they train."""
     silence = silence_before(text, match.record.line) if text and not match.record.rank else None
@@ -165,26 +137,42 @@ def _with_silence(match: _Match, text: bytes, least: float) -> _Match | None:
     return replace(match, confirmed=replace(match.confirmed, captures={**match.confirmed.captures, **known}))
 
 
-def _note_last_words(reader: LogReader, log: _Log) -> None:
+def _note_last_words(reader: LogReader, log: MatchedLog) -> None:
     """What the last line says: an exception that somebody copied without its traceback, that a command failed, how far it got."""
     record, line, raw = reader.last_line()
-    raised = unknown.lone(line.text, record.line)
+    known = any(match.record.line == record.line for match in log.matches)
+    raised = None if known else unknown.lone(line.text, record.line)
     if raised is not None:
         log.unknown.append(replace(record, chain=(raised,)))
-    elif not log.progress.done and unknown.says_failed(line):
+    elif not log.progress.done and not known and unknown.says_failed(line):
         log.last_words = record
     elif not log.progress.done and unknown.is_under_way(raw):
         log.stopped = replace(record, text=raw)
+    else:
+        log.logged = _logged_error(reader, log)
 
 
-def _last_words_finding(logs: list[_Log]) -> Iterator[Finding]:
-    """A message of failure that nothing follows, or else that a log stops in the middle of training."""
+def _logged_error(reader: LogReader, log: MatchedLog) -> Record | None:
+    """The first of the last lines that a logger calls an error and no signature knows."""
+    known = {number for match in log.matches for number in range(match.record.line, match.record.last_line + 1)}
+    late = (
+        record for record, line in reader.last_lines(unknown.LATE) if line.is_error_record and record.line not in known
+    )
+    return next(late, None)
+
+
+def _last_words_finding(logs: list[MatchedLog]) -> Iterator[Finding]:
+    """A message of failure that nothing follows, or else that a log stops in the middle of training, or else an error that was
+    logged before the end."""
     failed = [log.last_words for log in logs if log.last_words is not None]
     stopped = [log.stopped for log in logs if log.stopped is not None]
+    logged = [log.logged for log in logs if log.logged is not None]
     if failed:
         yield unknown.last_line_finding(failed)
     elif stopped:
         yield unknown.stopped_finding(stopped)
+    elif logged:
+        yield unknown.logged_finding(logged)
 
 
 def _ranked(candidate: Candidate) -> Candidate:
@@ -193,17 +181,17 @@ def _ranked(candidate: Candidate) -> Candidate:
     return candidate if rank is None else replace(candidate, record=replace(candidate.record, rank=rank))
 
 
-def _read_again(reader: LogReader, log: _Log, catalog: Catalog, index: Index) -> None:
+def _read_again(reader: LogReader, log: MatchedLog, catalog: Catalog, index: Index) -> None:
     """Add what line ends had broken, and drop the tracebacks that it explains."""
     found = {match.signature.id for match in log.matches}
     for one in second_pass(bytes(reader.kept), index, found, log.skipped):
         inside = [record for record in log.unknown if record.line <= one.first <= record.last_line]
         log.unknown = [record for record in log.unknown if record not in inside]
         record = inside[0] if inside else reader.placed(one.line.with_text(one.confirmed.text), one.first, one.last)
-        log.matches.append(_Match(catalog.signature(one.id), record, one.confirmed))
+        log.matches.append(Match(catalog.signature(one.id), record, one.confirmed))
 
 
-def _confirmed(candidate: Candidate, catalog: Catalog, index: Index, skipped: dict[str, str]) -> Iterator[_Match]:
+def _confirmed(candidate: Candidate, catalog: Catalog, index: Index, skipped: dict[str, str]) -> Iterator[Match]:
     record = candidate.record
     for id in sorted(candidate.ids):
         try:
@@ -212,15 +200,15 @@ def _confirmed(candidate: Candidate, catalog: Catalog, index: Index, skipped: di
             skipped[id] = f"its pattern took too long on {record.path}:{record.line}"
             continue
         if confirmed is not None:
-            yield _Match(catalog.signature(id), record, confirmed)
+            yield Match(catalog.signature(id), record, confirmed)
 
 
-def _explains(match: _Match) -> bool:
+def _explains(match: Match) -> bool:
     """Whether a traceback needs no other explanation: its first exception is known, or a cause in it is."""
     return match.confirmed.depth == 0 or match.signature.role is not Role.ECHO
 
 
-def _mismatched_calls(logs: list[_Log], catalog: Catalog, facts: Facts) -> Iterator[Finding]:
+def _mismatched_calls(logs: list[MatchedLog], catalog: Catalog, facts: Facts) -> Iterator[Finding]:
     """Where only waits are seen: that ranks waited in different collectives, or that one had no more to run, is the cause."""
     waited = [match for log in logs for match in log.matches if match.signature.id in collectives.WAITED]
     match, calls, more = _apart(waited, facts) or _left(waited, facts) or (None, (), ())
@@ -231,10 +219,10 @@ def _mismatched_calls(logs: list[_Log], catalog: Catalog, facts: Facts) -> Itera
     yield replace(found, evidence=lines, ranks=tuple(call.rank for call in calls))
 
 
-_Shown = tuple[_Match, tuple[collectives.Call, ...], tuple[str, ...]]
+_Shown = tuple[Match, tuple[collectives.Call, ...], tuple[str, ...]]
 
 
-def _apart(waited: list[_Match], facts: Facts) -> _Shown | None:
+def _apart(waited: list[Match], facts: Facts) -> _Shown | None:
     """The first timeout and the calls of all ranks, where these differ."""
     first = next((match for match in waited if match.signature.id == collectives.TIMEOUT), None)
     tracebacks = [(match.record, match.confirmed.depth) for match in waited]
@@ -242,7 +230,7 @@ def _apart(waited: list[_Match], facts: Facts) -> _Shown | None:
     return (first, calls, ()) if first is not None and calls else None
 
 
-def _left(waited: list[_Match], facts: Facts) -> _Shown | None:
+def _left(waited: list[Match], facts: Facts) -> _Shown | None:
     """The wait of the only rank that failed, and its call."""
     for match in waited:
         call = collectives.call_left(match.record, match.confirmed.depth, facts)
@@ -251,13 +239,8 @@ def _left(waited: list[_Match], facts: Facts) -> _Shown | None:
     return None
 
 
-# What is said of a record's failure because the run went on behind it; nothing where it did not.
-Survived = Callable[[Record], str]
-Survivals = list[tuple[_Log, Survived]]
-
-
 def _known_findings(survivals: Survivals, facts: Facts) -> Iterator[Finding]:
-    by_id: dict[str, list[tuple[_Match, str]]] = {}
+    by_id: dict[str, list[tuple[Match, str]]] = {}
     unread: dict[str, int] = {}
     for log, survived in survivals:
         for match in log.matches:
@@ -270,59 +253,7 @@ def _known_findings(survivals: Survivals, facts: Facts) -> Iterator[Finding]:
             yield _finding(matches, facts, unread.get(id, 0))
 
 
-def _survivals(logs: list[_Log]) -> Survivals:
-    """Each log, and whether training went on behind a record of it. A log without progress, such as a file of what a rank
-    wrote to stderr, asks those that show the same lines: torchrun copies them into its own."""
-    own = [(log, _survival(log)) for log in logs]
-    gone = {
-        (record.text, record.rank): why
-        for log, survived in own
-        for record in log.records()
-        if (why := survived(record))
-    }
-    texts = {text: why for (text, _), why in gone.items()}
-
-    def copied(record: Record) -> str:
-        known = gone.get((record.text, record.rank)) or gone.get((record.text, None), "")
-        return texts.get(record.text, "") if record.rank is None else known
-
-    return [(log, survived if log.progress.lines or log.progress.done else copied) for log, survived in own]
-
-
-def _survival(log: _Log) -> Survived:
-    """What went on behind a record: a later attempt, or training.
-
-    Training did if later lines show it, unless only echoes stand behind those: then a rank died here while others trained on.
-    """
-    resumed, latest = log.progress.resumed(), _latest_failure(log)
-    behind = [match for match in log.matches if match.record.line > resumed and not match.record.ignored]
-    later = [match for match in behind if match.signature.severity is Severity.ERROR]
-    raised = [record for record in log.unknown if record.line > resumed and not record.ignored]
-    died_later = any(match.signature.role is not Role.ECHO for match in later)
-    died_later |= any(not unknown.is_echo(record) for record in raised)
-    went_on = died_later or not (later or raised)
-
-    def survived(record: Record) -> str:
-        if record.ignored or (went_on and log.progress.survived(record)):
-            return WENT_ON
-        return EARLIER if record.last_line < latest or log.attempts.passed(record.line) else ""
-
-    return survived
-
-
-def _latest_failure(log: _Log) -> int:
-    """Where the last attempt that failed by itself starts; 0 if none did."""
-    failed = [
-        match.record
-        for match in log.matches
-        if match.signature.severity is Severity.ERROR and match.signature.role is not Role.ECHO
-    ]
-    failed += [record for record in log.unknown if not unknown.is_echo(record)]
-    last = max((record.line for record in failed if not record.ignored), default=0)
-    return log.attempts.starts[log.attempts.of(last)] if last else 0
-
-
-def _finding(matches: list[tuple[_Match, str]], facts: Facts, unread: int) -> Finding:
+def _finding(matches: list[tuple[Match, str]], facts: Facts, unread: int) -> Finding:
     """One finding for all records in which a signature matched; the first that was not survived stands for all."""
     survived = all(gone for _, gone in matches)
     shown = [match for match, gone in matches if survived or not gone]
@@ -337,7 +268,7 @@ def _finding(matches: list[tuple[_Match, str]], facts: Facts, unread: int) -> Fi
         confidence=signature.confidence,
         role=signature.role,
         place=_place(first),
-        evidence=_evidence(shown),
+        evidence=different(match.confirmed.text for match in shown),
         cause=prose.cause + aside,
         fix=prose.fix,
         config=prose.config,
@@ -350,37 +281,56 @@ def _finding(matches: list[tuple[_Match, str]], facts: Facts, unread: int) -> Fi
     )
 
 
-def _severity(signature: Signature, shown: list[_Match], survived: bool) -> Severity:
+def _severity(signature: Signature, shown: list[Match], survived: bool) -> Severity:
     """The signature's own, but an error that training went on behind is a note, and an exception that ended it an error."""
     if survived:
         return Severity.NOTE if signature.severity is Severity.ERROR else signature.severity
     return Severity.ERROR if any(match.record.chain for match in shown) else signature.severity
 
 
-def _place(match: _Match) -> Lines:
+def _place(match: Match) -> Lines:
     record = match.record
     return Lines(record.path, match.confirmed.line, record.last_line, record.rank, record.host, record.time)
 
 
-def _evidence(matches: list[_Match]) -> tuple[str, ...]:
-    """The first texts that differ in more than numbers and paths."""
-    texts: dict[str, str] = {}
-    for match in matches[:MOST_COMPARED]:
-        texts.setdefault(masked(match.confirmed.text), match.confirmed.text)
-        if len(texts) == MOST_EVIDENCE:
-            break
-    return tuple(texts.values())
-
-
-def _unknown_findings(survivals: Survivals) -> Iterator[Finding]:
+def _unknown_findings(survivals: Survivals) -> Iterator[tuple[Finding, Record]]:
+    """What no signature of its own explains, each with the record that is shown."""
     records = list[Record]()
     for log, survived in survivals:
         records += [record for record in log.unknown if not survived(record)]
     cut = [record for record in records if unknown.cut(record)]
     if cut:
-        yield unknown.cut_finding(cut)
+        yield unknown.cut_finding(cut), cut[0]
     records = [record for record in records if not unknown.cut(record)]
     first = unknown.first_unknown(records)
     if first is not None:
         words = masked(first.chain[0].text)
-        yield unknown.finding(first, [record for record in records if masked(record.chain[0].text) == words])
+        yield unknown.finding(first, [record for record in records if masked(record.chain[0].text) == words]), first
+
+
+def _named(
+    found: Finding, record: Record, facts: Facts, catalog: Catalog, index: Index, skipped: dict[str, str]
+) -> Finding:
+    """The finding of an exception that no signature knows, told by the fallback that knows its kind, if one does."""
+    first = replace(record, text=record.chain[0].text, chain=record.chain[:1])
+    fallbacks = frozenset(id for id, text in index.texts.items() if text.fallback)
+    matches = list(_confirmed(Candidate(first, fallbacks), catalog, index, skipped))
+    if not matches or found.role is Role.ECHO:
+        return found
+    match = min(matches, key=lambda one: not index.texts[one.signature.id].frames)  # who asks for a frame knows more
+    signature, captures = match.signature, match.confirmed.captures
+    prose = explain(signature, facts, captures)
+    return replace(
+        found,
+        id=signature.id,
+        title=prose.title,
+        confidence=signature.confidence,
+        role=signature.role,
+        cause=prose.cause,
+        fix=prose.fix,
+        config=prose.config,
+        captures=dict(captures),
+        references=signature.references,
+        explains=signature.explains,
+        fingerprint=fingerprint(signature.id, found.fingerprint),
+    )

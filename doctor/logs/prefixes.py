@@ -86,7 +86,12 @@ class Line:
     @property
     def says_error(self) -> bool:
         """Whether a logger put the level of an error before it, or it begins with one."""
-        return self.level in _ERROR_LEVELS or _SAYS_ERROR.match(self.text) is not None
+        return self.is_error_record or _SAYS_ERROR.match(self.text) is not None
+
+    @property
+    def is_error_record(self) -> bool:
+        """Whether a logger put the level of an error before it."""
+        return self.level in _ERROR_LEVELS
 
     def with_text(self, text: str) -> "Line":
         """The same prefixes before another text."""

@@ -13,7 +13,7 @@ from doctor.logs.block_lines import BlockLines
 from doctor.logs.block_scan import LAST_PROGRESS, BlockScanner, Scanned
 from doctor.logs.index import Index
 from doctor.logs.marks import DONE, FACT, LAUNCHER, MARK, METRIC, TRACEBACK, WATCHDOG
-from doctor.logs.prefixes import Line, decoded
+from doctor.logs.prefixes import Line, decoded, read_lines
 from doctor.logs.records import Record
 from doctor.logs.run_facts import FactReader
 from doctor.logs.scan_ahead import scan_ahead
@@ -144,6 +144,12 @@ class LogReader:
         lines = BlockLines(Block(tail, len(tail)), number, 0)
         line, (start, stop) = lines.around(len(tail)), lines.piece(len(tail))
         return self.placed(line, number, number), line, decoded(tail[start:stop]).strip()
+
+    def last_lines(self, most: int) -> list[tuple[Record, Line]]:
+        """The last lines, each as a record and clean."""
+        pieces = self._tail.removesuffix(b"\n").split(b"\n")[-most:]
+        clean = [(number, read_lines(raw)[-1]) for number, raw in enumerate(pieces, self.lines - len(pieces) + 1)]
+        return [(self.placed(line, number, number), line) for number, line in clean]
 
     def _take(self, metrics: MetricColumns) -> None:
         if self._metrics is None:

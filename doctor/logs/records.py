@@ -3,6 +3,10 @@
 import re
 from dataclasses import dataclass
 
+_INSTALLED = re.compile(
+    r"site-packages|dist-packages|/lib/python\d|\\[Ll]ib\\\w+\.py$|<frozen|^<string>|torch/distributed/run\.py"
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Frame:
@@ -18,6 +22,11 @@ class Frame:
         """The installed package that the frame is in, or "your own code"."""
         found = re.search(r"(?:site|dist)-packages/(\w+)", self.path)
         return found[1] if found else "your own code"
+
+    @property
+    def is_installed(self) -> bool:
+        """Whether the frame is in an installed package, Python's own library, or code that has no file."""
+        return _INSTALLED.search(self.path) is not None
 
     def __str__(self) -> str:
         return f"{self.path}:{self.line} in {self.function}: {self.source}"

@@ -10,10 +10,12 @@ from doctor.logs.records import Frame, Raised
 
 HEADER = "Traceback (most recent call last)"
 
-# What stands in front of the traceback of an exception that ends nothing: Python's words, and those of a study whose trial failed,
-# which prints the exception again if it was not meant to go on.
+# What stands in front of the traceback of an exception that ends nothing: Python's words, those of the thread that reads what
+# a child process prints on Windows, and those of a study whose trial failed, which prints the exception again if it was not
+# meant to go on.
 _IGNORED = re.compile(
-    r"Exception ignored (?:in|on|while)\b|Error in atexit\._run_exitfuncs:|\bTrial \d+ failed with parameters: "
+    r"Exception ignored (?:in|on|while)\b|Exception in thread Thread-\d+ \(_readerthread\)|"
+    r"Error in atexit\._run_exitfuncs:|\bTrial \d+ failed with parameters: "
 )
 # What a program prints that caught an exception and tries again, and what it prints if that was for the last time.
 _RETRIED = re.compile(
@@ -247,7 +249,7 @@ _ANEW = re.compile(
     r"\[?\d{4}-\d\d-\d\d|\[?[EWIF]\d{3,4} \d\d:|(?:DEBUG|INFO|WARNING|ERROR|CRITICAL)\b|\[(?:INFO|WARNING|ERROR|rank\d)|"
     r"\s*\d{1,3}%\||(?i:step|epoch|iter(?:ation)?)[ :=]{1,9}\d|Exception ignored in|\S+: UserWarning|"
     r"(?i:train(?:ing|er)? (?:is |was |has )?(?:complete|finished|done)\b)|"
-    r"={10,}|-{10,}|={3,} |\{'|srun:|slurmstepd:|Killed|Terminated$|\S+: line \d+:\s+\d+ [A-Z]|```"
+    r"wandb: ?|={10,}|-{10,}|={3,} |\{'|srun:|slurmstepd:|Killed|Terminated$|\S+: line \d+:\s+\d+ [A-Z]|```"
 )
 
 

@@ -12,6 +12,10 @@ ID = "unknown/exception"
 CUT = "unknown/traceback-cut"
 LAST_LINE = "unknown/last-line"
 STOPPED = "unknown/stopped"
+LOGGED = "unknown/logged-error"
+
+# An error that was logged among so many last lines is told of.
+LATE = 10
 
 # Launchers and wrappers raise these because something else failed.
 _WRAPPERS = re.compile(
@@ -40,7 +44,7 @@ _FAILED = re.compile(
 _PROGRESS = re.compile(
     r"(\d+)/(\d+) ?(?:\[|- |\u2501|\u2500|\s{2,}\d+:\d\d:\d\d)|(?i:\b(?:step|iter(?:ation)?|batch)\b)[ :#=\[]*(\d+) ?(?:/|of) ?(\d+)"
 )
-_INSTALLED = re.compile(r"site-packages|dist-packages|/lib/python\d|<frozen|^<string>|torch/distributed/run\.py")
+_OTHERS = " The message above is the first exception of this traceback; the others follow from it."
 
 
 def first_unknown(records: list[Record]) -> Record | None:
@@ -68,14 +72,15 @@ def finding(record: Record, records: list[Record]) -> Finding:
     raised, frame = record.chain[0], user_frame(record.chain[0])
     name = raised.type.rpartition(".")[2]
     at = f"{frame.path}:{frame.line} in {frame.function}" if frame else ""
+    seen = f"at {at}{': ' + frame.source if frame.source else ''}" if frame else ""
     found = _told(
         replace(record, line=raised.line),
         records,
         id=ID,
         title=f"{name}: an exception that no signature knows",
-        evidence=tuple(part for part in (raised.text, f"at {at}" if at else "") if part),
+        evidence=tuple(part for part in (raised.text, seen) if part),
         cause=f"{name} was raised first{', in ' + at if at else ''}. No signature says why.",
-        fix="Read the traceback from this line on; the message above is the first exception, all others follow from it.",
+        fix="Look at that line, and at what it was given." + (_OTHERS if len(record.chain) > 1 else ""),
         fingerprint=fingerprint(ID, raised.text, frame.function if frame else ""),
     )
     return replace(found, role=Role.ECHO if _is_wrapper(raised) else Role.EITHER, captures={"type": raised.type})
@@ -168,6 +173,25 @@ def stopped_finding(records: list[Record]) -> Finding:
     return replace(found, severity=Severity.NOTE)
 
 
+def logged_finding(records: list[Record]) -> Finding:
+    """The finding of logs in which a logger calls something an error shortly before the end; the first of them is shown.
+
+    A note: the program went on, and its author may call an error what is none.
+    """
+    record = min(records, key=_order)
+    found = _told(
+        record,
+        records,
+        id=LOGGED,
+        title="An error was logged near the end, and the program went on",
+        evidence=(record.text,),
+        cause="The program calls this an error itself and caught it; no signature knows it, and nothing behind it fails.",
+        fix="Look whether what was being done there (a save, an export, an evaluation) came to its end.",
+        fingerprint=fingerprint(LOGGED, record.text),
+    )
+    return replace(found, severity=Severity.NOTE)
+
+
 def cut(record: Record) -> bool:
     """Whether a record is a traceback whose exception is not in the log."""
     return bool(record.chain) and not record.chain[0].type
@@ -193,5 +217,5 @@ def cut_finding(records: list[Record]) -> Finding:
 
 def user_frame(raised: Raised) -> Frame | None:
     """The last frame outside installed packages; the last of all where every frame is inside one."""
-    own = [frame for frame in raised.frames if not _INSTALLED.search(frame.path)]
+    own = [frame for frame in raised.frames if not frame.is_installed]
     return next(reversed(own or raised.frames), None)

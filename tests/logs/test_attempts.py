@@ -6,7 +6,8 @@ import pytest
 
 from doctor.finding import Severity
 from doctor.logs.attempts import MOST, Attempts, attempts
-from doctor.logs.match import EARLIER, LogResult
+from doctor.logs.match import LogResult
+from doctor.logs.survival import EARLIER
 
 Find = Callable[..., LogResult]
 

@@ -82,3 +82,25 @@ def test_a_pattern_that_runs_away_is_stopped(text: Text) -> None:
     with pytest.raises(TimeoutError):
         confirm(text, line("a" * 5000))
     assert time.monotonic() - started < 20 * PATIENCE
+
+
+def test_a_frame_can_be_ruled_out() -> None:
+    text = Text(("KeyError",), no_frames=(r"in _reader\b",))
+    assert confirm(text, traceback("KeyError: 'x'", frames=(Frame("/usr/lib/a.py", 5, "_reader"),))) is None
+    assert confirm(text, traceback("KeyError: 'x'", frames=(Frame("/srv/a.py", 5, "main"),))) is not None
+
+
+@pytest.mark.parametrize(
+    ("path", "folder"),
+    [
+        ("/srv/project/mine/tools/run.py", "mine"),
+        ("C:\\work\\mine\\run.py", "mine"),
+        ("/srv/project/mine.py", None),
+        ("/opt/venv/lib/python3.11/site-packages/mine/run.py", None),
+    ],
+)
+def test_of_a_module_it_is_known_whether_own_code_has_a_folder_of_its_name(path: str, folder: str | None) -> None:
+    record = traceback("ModuleNotFoundError: No module named 'mine.data'", frames=(Frame(path, 5, "main"),))
+    found = confirm(Text((r"No module named '(?P<module>[\w.]+)",)), record)
+    assert found is not None
+    assert (found.captures["top"], found.captures.get("folder")) == ("mine", folder)

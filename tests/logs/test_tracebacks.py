@@ -9,7 +9,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from doctor.logs.prefixes import Line, read_lines
-from doctor.logs.tracebacks import HEADER, MOST_APART, MOST_LINES, MOST_MESSAGE_LINES, Traceback, read_traceback
+from doctor.logs.tracebacks import (
+    HEADER,
+    MOST_APART,
+    MOST_LINES,
+    MOST_MESSAGE_LINES,
+    Traceback,
+    ignores,
+    read_traceback,
+)
 
 
 def read(text: str, prefix: str = "") -> Traceback | None:
@@ -338,3 +346,13 @@ def test_the_summary_of_torchrun_quotes_a_traceback_with_an_indent() -> None:
 def test_a_question_may_stand_in_front_of_the_header() -> None:
     text = PLAIN.strip("\n").replace("\n", "\n[rank2]: ")
     assert chain(f"overwrite it? [y/N] [rank2]: {text}") == ["KeyError: 'label'"]
+
+
+def test_the_summary_of_a_tracker_is_no_part_of_a_message() -> None:
+    text = PLAIN.strip("\n") + "\nwandb: \nwandb: Run history:\nwandb:  train/loss ##..\n"
+    assert chain(text) == ["KeyError: 'label'"]
+
+
+def test_the_thread_that_reads_a_child_ends_nothing() -> None:
+    assert ignores("Exception in thread Thread-2 (_readerthread):")
+    assert not ignores("Exception in thread Thread-2 (train):")

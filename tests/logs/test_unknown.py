@@ -36,7 +36,10 @@ def unknown(find: Find, logs: object) -> Finding:
 def test_it_names_the_exception_and_the_users_own_frame(find: Find) -> None:
     finding = unknown(find, traceback("pyarrow.lib.ArrowError: bad row 7"))
     assert finding.title == "ArrowError: an exception that no signature knows"
-    assert finding.evidence == ("pyarrow.lib.ArrowError: bad row 7", "at /srv/run/data.py:19 in load")
+    assert finding.evidence == (
+        "pyarrow.lib.ArrowError: bad row 7",
+        "at /srv/run/data.py:19 in load: return parse(row)",
+    )
     assert (finding.severity, finding.confidence, finding.role) == (Severity.ERROR, Confidence.LOW, Role.EITHER)
     assert (finding.place.first, finding.place.last) == (8, 8)
     assert finding.captures == {"type": "pyarrow.lib.ArrowError"}
@@ -203,7 +206,8 @@ def test_records_without_time_go_by_their_place() -> None:
 def test_a_message_of_failure_on_the_last_line_is_told(line: str, find: Find) -> None:
     (found,) = find(f"loading\n{line}\n\n").findings
     assert (found.id, found.confidence, found.place.first) == ("unknown/last-line", Confidence.LOW, 2)
-    assert find(f"{line}\ngoing on without it\n").findings == ()
+    behind = find(f"{line}\ngoing on without it\n").findings
+    assert [one for one in behind if one.severity is not Severity.NOTE] == []
 
 
 @pytest.mark.parametrize(
@@ -278,3 +282,79 @@ def test_the_last_line_of_a_large_log_counts_too(find: Find) -> None:
     (found,) = find("a line like any other\n" * 300_000 + "step 40/1000 loss 2.5\n\n\n").findings
     assert (found.id, found.place.first) == ("unknown/stopped", 300_001)
     assert "ends at 40 of 1000" in found.cause
+
+
+OWN = """Traceback (most recent call last):
+  File "/srv/run/train.py", line 38, in main
+    {source}
+"""
+
+
+@pytest.mark.parametrize(
+    ("source", "message", "id"),
+    [
+        (
+            "opt.step()",
+            "UnboundLocalError: local variable 'opt' referenced before assignment",
+            "python/variable-without-value",
+        ),
+        ("open(cfg.path)", "TypeError: expected str, bytes or os.PathLike object, not NoneType", "python/path-is-none"),
+        ("rate = table['rate']", "KeyError: 'rate'", "python/key-missing"),
+        ("rate = os.environ['RATE']", "KeyError: 'RATE'", "python/environment-variable-missing"),
+        ("rank = os.environ['RANK']", "KeyError: 'RANK'", "torch/env-not-set"),
+        ("note = input('?')", "OSError: [Errno 9] Bad file descriptor", "env/input-without-terminal"),
+        ("os.close(handle)", "OSError: [Errno 9] Bad file descriptor", "unknown/exception"),
+    ],
+)
+def test_an_exception_of_python_is_told_by_a_fallback_where_nothing_else_knows_it(
+    find_all: Find, source: str, message: str, id: str
+) -> None:
+    assert [one.id for one in find_all(OWN.format(source=source) + message).findings] == [id]
+
+
+def test_a_fallback_keeps_what_is_known_of_an_unknown_exception(find_all: Find) -> None:
+    (found,) = find_all(OWN.format(source="opt.step()") + "NameError: name 'opt' is not defined").findings
+    assert found.title == "The name opt is not defined"
+    assert found.evidence == ("NameError: name 'opt' is not defined", "at /srv/run/train.py:38 in main: opt.step()")
+    assert (found.severity, found.role, found.place.first) == (Severity.ERROR, Role.EITHER, 4)
+
+
+def test_a_fallback_does_not_look_at_lines(find_all: Find) -> None:
+    text = "skipped a.json: NameError: name 'x' is not defined\nNameError: name 'x' is not defined\nstep 1\nstep 2"
+    assert not find_all(text).findings
+
+
+@pytest.mark.parametrize(
+    ("text", "others"),
+    [(traceback("OSError: x"), False), (traceback("OSError: a") + DURING + traceback("OSError: b"), True)],
+)
+def test_other_exceptions_are_spoken_of_where_there_are_any(find: Find, text: str, others: bool) -> None:
+    assert ("the others follow" in unknown(find, text).fix) is others
+
+
+def test_a_last_line_that_a_signature_knows_is_no_exception_of_its_own(find_all: Find) -> None:
+    text = "AttributeError: 'DeepSpeedCPUAdam' object has no attribute 'ds_opt_adam'"
+    assert {one.id for one in find_all(text).findings} == {"deepspeed/ds-opt-adam-attr"}
+
+
+LOGGED = """2025-05-28 14:32:42,510 - __main__ - {level} - export failed: no data_ptr
+2025-05-28 14:32:42,513 - __main__ - INFO - completed
+"""
+
+
+def test_an_error_that_is_logged_near_the_end_is_a_note(find: Find) -> None:
+    (found,) = find("started\n" + LOGGED.format(level="ERROR")).findings
+    assert (found.id, found.severity, found.place.first) == ("unknown/logged-error", Severity.NOTE, 2)
+    assert found.evidence == ("export failed: no data_ptr",)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        LOGGED.format(level="WARNING"),
+        LOGGED.format(level="ERROR") + "step\n" * 20,
+        traceback("OSError: x\n") + LOGGED.format(level="ERROR"),
+    ],
+)
+def test_other_levels_and_places_are_no_note(find: Find, text: str) -> None:
+    assert "unknown/logged-error" not in [one.id for one in find(text).findings]

@@ -1,0 +1,101 @@
+"""What one log holds, and what of it training or a later attempt went on behind."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from doctor.finding import Role, Severity
+from doctor.logs import unknown
+from doctor.logs.attempts import Attempts
+from doctor.logs.confirm import Confirmed
+from doctor.logs.reader import Progress
+from doctor.logs.records import Record
+from doctor.signature import Signature
+
+# What is said of a failure that did not end the run, or not the run that the log ends with.
+WENT_ON = " Training went on behind it, so it did not end this run."
+EARLIER = " It ended an earlier attempt; the log goes on with a later one, which got further or failed in its own way."
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """A record in which a signature was found."""
+
+    signature: Signature
+    record: Record
+    confirmed: Confirmed
+
+
+@dataclass(slots=True)
+class MatchedLog:
+    """The matches of one log, and the tracebacks that nothing explains."""
+
+    matches: list[Match] = field(default_factory=list)
+    unknown: list[Record] = field(default_factory=list)
+    unread: dict[str, int] = field(default_factory=dict)
+    progress: Progress = field(default_factory=Progress)
+    attempts: Attempts = field(default_factory=Attempts)
+    skipped: dict[str, str] = field(default_factory=dict)
+    last_words: Record | None = None
+    stopped: Record | None = None
+    logged: Record | None = None
+
+    def records(self) -> list[Record]:
+        """What can be survived: every record that something was found in, or that nothing explains."""
+        return [*(match.record for match in self.matches), *self.unknown]
+
+
+# What is said of a record's failure because the run went on behind it; nothing where it did not.
+Survived = Callable[[Record], str]
+Survivals = list[tuple[MatchedLog, Survived]]
+
+
+def survivals_of(logs: list[MatchedLog]) -> Survivals:
+    """Each log, and whether training went on behind a record of it. A log without progress, such as a file of what a rank
+    wrote to stderr, asks those that show the same lines: torchrun copies them into its own."""
+    own = [(log, _survival(log)) for log in logs]
+    gone = {
+        (record.text, record.rank): why
+        for log, survived in own
+        for record in log.records()
+        if (why := survived(record))
+    }
+    texts = {text: why for (text, _), why in gone.items()}
+
+    def copied(record: Record) -> str:
+        known = gone.get((record.text, record.rank)) or gone.get((record.text, None), "")
+        return texts.get(record.text, "") if record.rank is None else known
+
+    return [(log, survived if log.progress.lines or log.progress.done else copied) for log, survived in own]
+
+
+def _survival(log: MatchedLog) -> Survived:
+    """What went on behind a record: a later attempt, or training.
+
+    Training did if later lines show it, unless only echoes stand behind those: then a rank died here while others trained on.
+    """
+    resumed, latest = log.progress.resumed(), _latest_failure(log)
+    behind = [match for match in log.matches if match.record.line > resumed and not match.record.ignored]
+    later = [match for match in behind if match.signature.severity is Severity.ERROR]
+    raised = [record for record in log.unknown if record.line > resumed and not record.ignored]
+    died_later = any(match.signature.role is not Role.ECHO for match in later)
+    died_later |= any(not unknown.is_echo(record) for record in raised)
+    went_on = died_later or not (later or raised)
+
+    def survived(record: Record) -> str:
+        if record.ignored or (went_on and log.progress.survived(record)):
+            return WENT_ON
+        return EARLIER if record.last_line < latest or log.attempts.passed(record.line) else ""
+
+    return survived
+
+
+def _latest_failure(log: MatchedLog) -> int:
+    """Where the last attempt that failed by itself starts; 0 if none did."""
+    failed = [
+        match.record
+        for match in log.matches
+        if match.signature.severity is Severity.ERROR and match.signature.role is not Role.ECHO
+    ]
+    failed += [record for record in log.unknown if not unknown.is_echo(record)]
+    last = max((record.line for record in failed if not record.ignored), default=0)
+    return log.attempts.starts[log.attempts.of(last)] if last else 0
