@@ -37,6 +37,9 @@ MS = 1e-3
 # In front of a step's time that has no name but its unit, as llm.c prints it: | lr 3.00e-04 | 1800.12 ms |
 UNNAMED_TIME = r"lr [\d.e+-]{1,12}"
 
+# In front of what is evaluated on rows that are not trained on.
+_EVAL = r"(?:eval(?:uation)?|val(?:id(?:ation)?)?)[_ /.]"
+
 
 @dataclass(frozen=True, slots=True)
 class Key:
@@ -142,6 +145,13 @@ KEYS = (
     ),
     # Quality.
     Key("perplexity", r"(?:train/|eval_|train )?(?:ppl|perplexity)"),
+    Key("eval_accuracy", rf"{_EVAL}(?:overall[_ ])?acc(?:uracy)?"),
+    Key("eval_f1", rf"{_EVAL}(?:(?:overall|macro|micro|weighted)[_ ])?f\d(?:[_ -](?:macro|micro|weighted|score))?"),
+    Key("eval_exact_match", rf"{_EVAL}(?:exact[_ ]match|em)"),
+    Key("eval_bleu", rf"{_EVAL}(?:sacre)?bleu(?:[_ ]score)?"),
+    Key("eval_rouge", rf"{_EVAL}rouge-?l"),
+    Key("eval_wer", rf"{_EVAL}wer"),
+    Key("eval_cer", rf"{_EVAL}cer"),
     Key("accuracy", r"mean_token_accuracy|token_acc|accuracy|acc"),
     # Preference training and reinforcement learning.
     Key("rewards_chosen", r"rewards/chosen"),

@@ -1,4 +1,6 @@
-"""Shapes of the loss that show in how it moves: spikes, divergence, jumps, overfitting."""
+"""Shapes of the loss that show in how it moves: spikes, divergence, jumps, stairs."""
+
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -21,7 +23,7 @@ def spike(view: View, limits: Limits) -> Answer:
 
     Not in the first ``after`` steps of a run whose start is seen, and not where training was resumed. It has recovered once the
     loss is within ``recovered`` of the median again, at most ``within`` steps later; then it is a note, unless it reached
-    ``violent`` times the median.
+    ``violent`` times the median. Of several the one that has not recovered is told, otherwise the highest.
     """
     short = too_short(view, limits["points"])
     if short:
@@ -31,11 +33,14 @@ def spike(view: View, limits: Limits) -> Answer:
     jump = view.values - base
     high = (view.values >= limits["ratio"] * base) & (jump >= limits["rise"]) & (jump >= limits["noise"] * noise)
     high &= view.settled(limits["after"]) & ~_resumed(view, int(limits["median"]))
+    found, over = list[_Jump](), -1
     for first in np.flatnonzero(high).tolist():
         level = float(base[first])
-        if _lasts(view.values, first, level, limits) or _sharp(view.values, first, level, limits):
-            return _spike(view, limits, first, level, int(high.sum()))
-    return None
+        if first > over and (_lasts(view.values, first, level, limits) or _sharp(view.values, first, level, limits)):
+            found.append(_followed(view, limits, first, level))
+            over = found[-1].last
+    worst = max(found, key=lambda one: (not one.recovered, one.peak / one.base), default=None)
+    return None if worst is None else _spike(view, limits, worst, int(high.sum()))
 
 
 def _lasts(values: Floats, first: int, base: float, limits: Limits) -> bool:
@@ -51,26 +56,42 @@ def _sharp(values: Floats, first: int, base: float, limits: Limits) -> bool:
     return len(pair) == 2 and bool((pair >= limits["sharp"] * base).all() and (pair > before.max()).all())
 
 
-def _spike(view: View, limits: Limits, first: int, base: float, count: int) -> Seen:
+@dataclass(frozen=True, slots=True)
+class _Jump:
+    """A spike: the level before it, its highest value, the point at which it is over (the last one if it never is)."""
+
+    first: int
+    last: int
+    base: float
+    peak: float
+    recovered: bool
+
+
+def _followed(view: View, limits: Limits, first: int, base: float) -> _Jump:
     back = np.flatnonzero(
         (view.values[first:] <= (1 + limits["recovered"]) * base)
         & (view.steps[first:] <= view.steps[first] + limits["within"])
     )
     last = first + int(back[0]) if len(back) else len(view.main) - 1
-    peak = first + int(np.argmax(view.values[first : last + 1]))
+    return _Jump(first, last, base, float(np.nanmax(view.values[first : last + 1])), len(back) > 0)
+
+
+def _spike(view: View, limits: Limits, jump: _Jump, count: int) -> Seen:
     captures = {
-        "first_step": at(view.steps[first]),
-        "before": shown(base),
-        "value": shown(view.values[peak]),
-        "factor": shown(view.values[peak] / base),
-        "recovered": f"back at step {at(view.steps[last])}" if len(back) else "not back by the end of the log",
+        "first_step": at(view.steps[jump.first]),
+        "before": shown(jump.base),
+        "value": shown(jump.peak),
+        "factor": shown(jump.peak / jump.base),
+        "recovered": f"back at step {at(view.steps[jump.last])}"
+        if jump.recovered
+        else "not back by the end of the log",
         "points": str(count),
     }
     norm = view.run.series.get("grad_norm")
-    if norm is not None and (lead := _lead(view, norm, first)):
+    if norm is not None and (lead := _lead(view, norm, jump.first)):
         captures["lead"] = lead
-    harmless = len(back) > 0 and view.values[peak] < limits["violent"] * base
-    return Seen(first, last, captures, severity=Severity.NOTE if harmless else None)
+    harmless = jump.recovered and jump.peak < limits["violent"] * jump.base
+    return Seen(jump.first, jump.last, captures, severity=Severity.NOTE if harmless else None)
 
 
 def _lead(view: View, norm: Series, first: int) -> str:
@@ -103,7 +124,8 @@ def spike_score(values: Floats, sigmas: float = 7.0, width: int = 1000) -> float
 
 def divergence(view: View, limits: Limits) -> Answer:
     """The median of the last tenth exceeds the best median of as many points by ``ratio``, by ``rise`` and by ``noise`` times
-    its uncertainty; the best lies before the last third and behind the warm-up's first half."""
+    its uncertainty; the best lies before the last third and behind the warm-up's first half. Or the run ends ``worse`` times
+    above its own start, whatever it reached in between."""
     short = too_short(view, limits["points"])
     if short:
         return short
@@ -116,10 +138,14 @@ def divergence(view: View, limits: Limits) -> Answer:
     best = int(starts[lowest])
     rise = end - medians[lowest]
     sure = rise > limits["noise"] * noise_of(values) / np.sqrt(width)
-    if end <= limits["ratio"] * medians[lowest] or rise <= limits["rise"] or not sure or best >= 2 * len(values) / 3:
+    worse = view.setup.starts and _worse_than_start(values, limits)
+    climbed = end > limits["ratio"] * medians[lowest] and sure and best < 2 * len(values) / 3
+    if rise <= limits["rise"] or not (climbed or worse):
         return None
     if view.setup.starts and steps[-1] - steps[0] < view.setup.warmup + limits["after"]:
         return Undecided("loss: the log ends within the warm-up")
+    if worse:
+        return _undone(view, values, steps)
     turn = best + width - 1
     captures = {
         "first_step": at(steps[turn]),
@@ -129,6 +155,27 @@ def divergence(view: View, limits: Limits) -> Answer:
     }
     captures |= _rate(view, limits, float(steps[turn]))
     return Seen(int(np.searchsorted(view.steps, steps[turn])), len(view.main) - 1, captures)
+
+
+def _worse_than_start(values: Floats, limits: Limits) -> bool:
+    """Whether the second half and the last tenth both lie ``worse`` times above the first points, and clear of their noise."""
+    start = float(np.median(values[:FEWEST]))
+    end = min(float(np.median(values[len(values) // 2 :])), float(np.median(values[-_tenth(values) :])))
+    return end > limits["worse"] * start and end - start > limits["noise"] * noise_of(values) / np.sqrt(FEWEST)
+
+
+def _undone(view: View, values: Floats, steps: Floats) -> Seen:
+    """A run that ends above its start, with the best that it reached in between."""
+    best = int(np.argmin(values))
+    captures = {
+        "first_step": at(steps[0]),
+        "before": shown(float(np.median(values[:FEWEST]))),
+        "value": shown(float(np.median(values[-_tenth(values) :]))),
+        "last_step": at(steps[-1]),
+        "best": shown(values[best]),
+        "best_step": at(steps[best]),
+    }
+    return Seen(0, len(view.main) - 1, captures)
 
 
 def _rate(view: View, limits: Limits, turn: float) -> dict[str, str]:
@@ -236,57 +283,6 @@ def _epochs_around(view: View, step: float) -> tuple[float, float] | None:
     epoch = view.run.series.get("epoch")
     here = 0 if epoch is None else int(np.searchsorted(epoch.steps, step))
     return (float(epoch.values[here - 1]), float(epoch.values[here])) if epoch and 0 < here < len(epoch) else None
-
-
-def overfit(view: View, limits: Limits) -> Answer:
-    """An evaluation loss above its best by ``ratio`` and by ``rise`` at the last ``row`` evaluations, while the training loss
-    has gone on falling."""
-    short = too_short(view, limits["points"])
-    if short:
-        return short
-    best = _worse_since(view, limits)
-    return None if best is None or not _train_change(view, best) < 0 else _since_best(view, best)
-
-
-def eval_divergence(view: View, limits: Limits) -> Answer:
-    """The same, while the training loss has risen as well, by ``train`` of itself: nothing is learned by heart here."""
-    short = too_short(view, limits["points"])
-    if short:
-        return short
-    best = _worse_since(view, limits)
-    return None if best is None or not _train_change(view, best) > limits["train"] else _since_best(view, best)
-
-
-def _worse_since(view: View, limits: Limits) -> int | None:
-    """The best evaluation, if the last ``row`` are worse by ``ratio`` and by ``rise``."""
-    values = view.values
-    if not np.isfinite(values).all():
-        return None
-    best = int(np.argmin(values))
-    worse = (values > (1 + limits["ratio"]) * values[best]) & (values > values[best] + limits["rise"])
-    return best if len(values) - 1 - best >= limits["row"] and worse[-int(limits["row"]) :].all() else None
-
-
-def _since_best(view: View, best: int) -> Seen:
-    before, value = view.values[best], view.values[-1]
-    captures = {
-        "first_step": at(view.steps[best]),
-        "before": shown(before),
-        "value": shown(value),
-        "percent": f"{100 * (value / before - 1):.0f}",
-    }
-    return Seen(best, len(view.main) - 1, captures)
-
-
-def _train_change(view: View, best: int) -> float:
-    """By how much of itself the training loss has changed since the best evaluation; NaN where it isn't known."""
-    loss = view.run.series.get("loss", view.run.series.get("eval_train_loss"))
-    if loss is None or len(loss) < 2:
-        return np.nan
-    width = min(max(len(loss) // 10, 1), 10)
-    here = min(max(int(np.searchsorted(loss.steps, view.steps[best], side="right")), 1), len(loss))
-    early, late = np.median(loss.values[max(here - width, 0) : here]), np.median(loss.values[-width:])
-    return float(np.divide(late, early)) - 1
 
 
 def staircase(view: View, limits: Limits) -> Answer:
