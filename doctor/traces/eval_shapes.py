@@ -1,4 +1,4 @@
-"""Shapes of what is evaluated: a loss that rises while training goes on, a quality that has fallen."""
+"""Shapes of what is evaluated: a loss that rises while training goes on, a quality that has fallen; or of what isn't."""
 
 from dataclasses import replace
 
@@ -50,6 +50,28 @@ def eval_divergence(view: View, limits: Limits) -> Answer:
         return short
     best = _worse_since(view, limits)
     return None if best is None or not _train_change(view, best)[0] > limits["train"] else _since_best(view, best)
+
+
+def by_heart(view: View, limits: Limits) -> Answer:
+    """Without any evaluation, a loss whose last tenth lies below ``scratch`` though it began at ``from`` or above, as a model does
+    that knows nothing; or below ``tuned`` after ``epochs`` epochs, from a start above ``start``."""
+    short = too_short(view, limits["points"])
+    if short:
+        return short
+    values, epoch = view.values, view.run.series.get("epoch")
+    evaluated = any(name.startswith("eval_") or name == "accuracy" for name in view.run.series)
+    if evaluated or not view.setup.starts or not np.isfinite(values).all():
+        return None
+    end = float(np.median(values[-max(len(values) // 10, 3) :]))
+    epochs = float(epoch.values.max()) if epoch is not None and len(epoch) else 0.0
+    scratch = values[0] >= limits["from"] and end < limits["scratch"]
+    tuned = values[0] >= limits["start"] and end < limits["tuned"] and epochs > limits["epochs"]
+    if end <= 0 or not (scratch or tuned):
+        return None
+    first = int(np.argmax(values < limits["scratch" if scratch else "tuned"]))
+    captures = {"before": shown(values[0]), "value": shown(end), "first_step": at(view.steps[first])}
+    captures |= {"last_step": at(view.steps[-1]), "what": "scratch" if scratch else "tuned", "epoch": f"{epochs:.0f}"}
+    return Seen(first, len(values) - 1, captures)
 
 
 def stands_below(view: View, limits: Limits) -> Answer:

@@ -58,6 +58,7 @@ SHAPES = {
     # eval_shapes
     "overfit": Shape(eval_shapes.overfit, ("points", "ratio", "rise", "row", "fall", "level", "gain")),
     "eval-divergence": Shape(eval_shapes.eval_divergence, ("points", "ratio", "rise", "row", "train")),
+    "by-heart": Shape(eval_shapes.by_heart, ("points", "from", "scratch", "start", "tuned", "epochs")),
     "stands-below": Shape(eval_shapes.stands_below, ("points", "share", "ratio")),
     # scaled_shapes
     "scaled-by-accumulation": Shape(
