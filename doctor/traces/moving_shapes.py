@@ -14,6 +14,8 @@ from doctor.traces.vocabularies import nearest_vocabulary
 
 # The last tenth of a trace, but no fewer and no more points than these.
 FEWEST, MOST = 3, 50
+# A run ends above its start where all but this share of its second half does.
+MOST_ABOVE = 0.4
 
 
 def spike(view: View, limits: Limits) -> Answer:
@@ -138,7 +140,7 @@ def divergence(view: View, limits: Limits) -> Answer:
     best = int(starts[lowest])
     rise = end - medians[lowest]
     sure = rise > limits["noise"] * noise_of(values) / np.sqrt(width)
-    worse = view.setup.starts and _worse_than_start(values, limits)
+    worse = view.setup.starts and _worse_than_start(values, limits["worse"])
     climbed = end > limits["ratio"] * medians[lowest] and sure and best < 2 * len(values) / 3
     if rise <= limits["rise"] or not (climbed or worse):
         return None
@@ -157,11 +159,11 @@ def divergence(view: View, limits: Limits) -> Answer:
     return Seen(int(np.searchsorted(view.steps, steps[turn])), len(view.main) - 1, captures)
 
 
-def _worse_than_start(values: Floats, limits: Limits) -> bool:
-    """Whether the second half and the last tenth both lie ``worse`` times above the first points, and clear of their noise."""
-    start = float(np.median(values[:FEWEST]))
-    end = min(float(np.median(values[len(values) // 2 :])), float(np.median(values[-_tenth(values) :])))
-    return end > limits["worse"] * start and end - start > limits["noise"] * noise_of(values) / np.sqrt(FEWEST)
+def _worse_than_start(values: Floats, ratio: float) -> bool:
+    """Whether most of the second half, and of the last tenth, lie that far above the first points. A loss that swings between
+    two levels does not, nor one that is lifted by a few bad batches."""
+    most = float(np.quantile(values[len(values) // 2 :], MOST_ABOVE))
+    return min(most, float(np.median(values[-_tenth(values) :]))) > ratio * float(np.median(values[:FEWEST]))
 
 
 def _undone(view: View, values: Floats, steps: Floats) -> Seen:
