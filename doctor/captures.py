@@ -2,9 +2,11 @@
 
 # What shapes tell of what they saw.
 TRACE_CAPTURES = frozenset([
-    "accumulation", "after", "again", "before", "chosen", "epoch", "factor", "family", "first_step", "last_good_step",
-    "last_step", "lead", "learning_rate", "loss", "of_what", "other", "own", "per_thousand_steps", "percent", "points",
-    "prediction", "rank", "recovered", "total", "uniform", "usual", "value", "vocabulary", "wanted", "warmup", "what",
+    "accumulation", "after", "again", "before", "best", "best_step", "chosen", "epoch", "factor", "family",
+    "first_step", "last_good_step", "last_step", "lead", "learning_rate", "loss", "metric", "metric_before",
+    "metric_value", "of_what", "other", "own", "per_thousand_steps", "percent", "points", "prediction", "rank",
+    "recovered", "rose", "seen", "signs", "start_step", "total", "uniform", "usual", "value", "vocabulary", "wanted",
+    "warmup", "what",
 ])  # fmt: skip
 
 # What every text signature knows of the innermost stack frame: where it is, and the installed package it is in.

@@ -37,7 +37,7 @@ MS = 1e-3
 # In front of a step's time that has no name but its unit, as llm.c prints it: | lr 3.00e-04 | 1800.12 ms |
 UNNAMED_TIME = r"lr [\d.e+-]{1,12}"
 # The splits of the data, as they stand beside the name of a measure.
-_TRAIN, _EVAL = r"tr(?:ain(?:ing)?)?", r"(?:eval|val(?:id|idation)?|test)"
+_TRAIN, _EVAL = r"tr(?:ain(?:ing)?)?", r"(?:eval(?:uation)?|val(?:id|idation)?|test)"
 _PPL, _ACC = r"(?:ppl|perplexity)", r"acc(?:uracy)?"
 
 
@@ -151,7 +151,16 @@ KEYS = (
     Key("eval_perplexity", rf"{_EVAL}[_ /.]?{_PPL}|{_PPL}[_ /]{_EVAL}", primary=True),
     Key("perplexity", rf"{_TRAIN}[_ /.]?{_PPL}|{_PPL}[_ /]{_TRAIN}", primary=True),
     Key("perplexity", _PPL, primary=True, evaluated="eval_perplexity"),
-    Key("eval_accuracy", rf"{_EVAL}[_ /.]?{_ACC}|{_ACC}[_ /]{_EVAL}"),
+    Key("eval_accuracy", rf"{_EVAL}[_ /.]?(?:overall[_ ])?{_ACC}|{_ACC}[_ /]{_EVAL}"),
+    Key(
+        "eval_f1",
+        rf"{_EVAL}[_ /.](?:(?:overall|macro|micro|weighted)[_ ])?f\d(?:[_ -](?:macro|micro|weighted|score))?",
+    ),
+    Key("eval_exact_match", rf"{_EVAL}[_ /.](?:exact[_ ]match|em)"),
+    Key("eval_bleu", rf"{_EVAL}[_ /.](?:sacre)?bleu(?:[_ ]score)?"),
+    Key("eval_rouge", rf"{_EVAL}[_ /.]rouge-?l"),
+    Key("eval_wer", rf"{_EVAL}[_ /.]wer"),
+    Key("eval_cer", rf"{_EVAL}[_ /.]cer"),
     Key("accuracy", rf"mean_token_accuracy|token_acc|{_TRAIN}[_ /.]?{_ACC}|{_ACC}[_ /]{_TRAIN}"),
     Key("accuracy", _ACC, evaluated="eval_accuracy"),
     # Preference training and reinforcement learning.

@@ -1,17 +1,25 @@
 """Shapes of the loss that show in single points or in its level: not finite, zero, uniform, flat, high, too good."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 
 from doctor.finding import Confidence
 from doctor.points import Floats
 from doctor.traces.robust import longest_stretch
+from doctor.traces.training_setup import Objective
 from doctor.traces.view import Answer, Limits, Seen, Undecided, View, at, shown, too_short
 from doctor.traces.vocabularies import Vocabulary, nearest_vocabulary
 
 # A run whose loss never was below a level may have single points that were.
 LOWEST = 0.1
+# A classifier guesses if its accuracy lies within this share of that of a guess, and its loss within a tenth of it.
+GUESS = 0.15
+# So few points of a loss that stands still may lie elsewhere.
+AWAY = 0.02
+# What a loss does in the last points before it is not finite tells why: one that climbs so far has diverged.
+LAST, CLIMB = 50, 1.3
 NATS_PER_BIT = float(np.log(2))
 
 
@@ -53,16 +61,28 @@ def _masked(view: View) -> bool:
 def masked_nan(view: View, limits: Limits) -> Answer:
     """A loss of exactly 0 with a gradient norm that is not finite, at ``row`` points: Trainer prints a filtered NaN so.
 
-    Where no gradient norm is printed, a loss that had grown beyond its start and then is 0 to the end.
+    Where no gradient norm is printed, a cross-entropy, from ``from`` on, that had grown beyond its start and then is 0 to the
+    end: then it is only likely.
     """
     norm, unseen = view.beside("grad_norm"), view.lacks("grad_norm")
     bad = (view.values == 0) & ~np.isfinite(norm) & ~unseen
-    if unseen.all() and len(view.main) > 2 and (view.values[-3:] == 0).all():
-        last = int(np.flatnonzero(np.append(view.values != 0, True))[:-1].max(initial=-1))
-        bad = (np.arange(len(view.main)) > last) & (last >= 0) & (view.values[last] > view.values[0])
+    guessed = bool(unseen.all()) and _grows_then_zero(view, limits["from"])
+    if guessed:
+        bad = np.arange(len(view.main)) > np.flatnonzero(view.values)[-1]
     if bad.sum() < limits["row"]:
         return None
-    return _turned(view, int(np.argmax(bad)))
+    seen = _turned(view, int(np.argmax(bad)))
+    return (
+        replace(seen, captures={**seen.captures, "what": "unseen"}, confidence=Confidence.MEDIUM) if guessed else seen
+    )
+
+
+def _grows_then_zero(view: View, least: float) -> bool:
+    """Whether a cross-entropy ends in three zeros or more, out of a value above its start."""
+    other = view.setup.objective is not Objective.CROSS_ENTROPY
+    if other or len(view.main) < 4 or (view.values[-3:] != 0).any() or not view.values[0] >= least:
+        return False
+    return bool(view.values[np.flatnonzero(view.values)[-1]] > view.values[0])
 
 
 def _turned(view: View, first: int) -> Seen:
@@ -71,7 +91,19 @@ def _turned(view: View, first: int) -> Seen:
     captures = {"first_step": at(view.steps[first]), "value": shown(view.values[first])}
     if len(finite):
         captures |= {"before": shown(finite[-1]), "last_good_step": at(view.steps[:first][np.isfinite(before)][-1])}
+        captures |= _climb(finite, view.steps[:first][np.isfinite(before)])
     return Seen(first, len(view.main) - 1, captures)
+
+
+def _climb(values: Floats, steps: Floats) -> dict[str, str]:
+    """How a loss rose to its last finite values, if it did: by ``CLIMB`` since its lowest, over more than two points."""
+    values, steps = values[-LAST:], steps[-LAST:]
+    lowest, end = int(np.argmin(values)), float(np.median(values[-3:]))
+    if len(values) - lowest < 4 or values[lowest] <= 0 or end < CLIMB * values[lowest]:
+        return {}
+    return {
+        "rose": f"from {shown(values[lowest])} at step {at(steps[lowest])} to {shown(values[-1])} at step {at(steps[-1])}"
+    }
 
 
 def zero(view: View, limits: Limits) -> Answer:
@@ -102,10 +134,21 @@ def at_uniform(view: View, limits: Limits) -> Answer:
 
 def at_classes(view: View, limits: Limits) -> Answer:
     """The same for ln(classes) of a classifier of up to ``most`` classes; with more, the first steps hardly show a fall."""
-    classes = view.setup.classes
+    classes = view.setup.classes or _guessed_classes(view)
     if classes is None or classes.size > limits["most"]:
         return None
     return _stays_at(view, limits, lambda level: classes)
+
+
+def _guessed_classes(view: View) -> Vocabulary | None:
+    """As many classes as an accuracy tells that is that of a guess, where the evaluation loss is that of a guess, too."""
+    accuracy, evals = view.run.series.get("eval_accuracy"), view.run.series.get("eval_loss")
+    if accuracy is None or evals is None or not len(accuracy) or not len(evals) or not accuracy.values[-1] > 0:
+        return None
+    size = round(1 / accuracy.values[-1])
+    guesses = size > 1 and (np.abs(accuracy.values * size - 1) < GUESS).all()
+    fits = guesses and abs(evals.values[-1] - np.log(size)) < GUESS / 10 * np.log(size)
+    return Vocabulary(size, "classes", certain=False) if fits else None
 
 
 def _stays_at(view: View, limits: Limits, choices: Callable[[float], Vocabulary | None]) -> Answer:
@@ -141,6 +184,7 @@ def _uniform(view: View, vocabulary: Vocabulary, level: float) -> Seen:
         "uniform": shown(vocabulary.uniform_loss),
         "first_step": at(view.steps[0]),
         "last_step": at(view.steps[-1]),
+        "what": "pretrained" if view.setup.pretrained else "unknown",
     }
     return Seen(0, len(view.main) - 1, captures, confidence=Confidence.HIGH if vocabulary.certain else Confidence.LOW)
 
@@ -204,6 +248,32 @@ def flat(view: View, limits: Limits) -> Answer:
     return Seen(0, len(view.main) - 1, captures)
 
 
+def stands_still(view: View, limits: Limits) -> Answer:
+    """A loss above ``level`` that fell by ``drop`` of itself within the first ``early`` of the run, and at all but few of the
+    points behind that stays within ``still`` of one value: a curve that flattens out goes on moving by more than that."""
+    short = too_short(view, limits["points"]) or _too_early(view, limits["steps"])
+    if short:
+        return short
+    values = view.values
+    first = int(np.ceil(limits["early"] * len(values)))
+    level = float(np.median(values[first:]))
+    away = np.abs(values - level) > limits["still"] * level
+    if not view.setup.starts or level < limits["level"] or values[0] < (1 + limits["drop"]) * level or _dead_rate(view):
+        return None
+    if not np.isfinite(values).all() or away[first:].mean() > AWAY:
+        return None
+    turn = int(np.argmin(away))
+    captures = {
+        "before": shown(values[0]),
+        "start_step": at(view.steps[0]),
+        "value": shown(level),
+        "first_step": at(view.steps[turn]),
+        "last_step": at(view.steps[-1]),
+        "points": str(len(values) - turn),
+    }
+    return Seen(turn, len(values) - 1, captures)
+
+
 def _unlearned(view: View, level: float, limits: Limits) -> bool:
     """Whether a flat loss is no plateau of training: above ``share`` of the uniform loss (above ``high`` where that isn't
     known), or at a learning rate below ``rate`` (below ``adapter_rate`` for an adapter), which trains nothing."""
@@ -215,21 +285,25 @@ def _unlearned(view: View, level: float, limits: Limits) -> bool:
 
 
 def slow_start(view: View, limits: Limits) -> Answer:
-    """A loss that started above ``from`` and is still above ``share`` of its start ``steps`` steps behind the warm-up, and
-    falls."""
+    """A loss that started above ``from`` and is still above ``share`` of its start ``steps`` steps, and ``part`` of the run,
+    behind the warm-up, and falls."""
     if not view.setup.starts or view.values[0] < limits["from"]:
         return None
-    late = np.flatnonzero(view.steps - view.steps[0] >= view.setup.warmup + limits["steps"])
+    settled = max(limits["steps"], limits["part"] * (view.steps[-1] - view.steps[0]))
+    late = np.flatnonzero(view.steps - view.steps[0] >= view.setup.warmup + settled)
     if len(late) < 3 or len(view.main) < limits["points"]:
         return Undecided(f"loss: fewer than 3 points behind the warm-up and {limits['steps']:.0f} steps more")
-    start, here = float(np.median(view.values[:3])), float(np.median(view.values[late[0] : late[0] + 3]))
-    if here <= limits["share"] * start or not falls(view.values, limits["slope"]):
+    here = float(np.median(view.values[late[0] : late[0] + 3]))
+    if here <= limits["share"] * view.values[0] or not falls(view.values, limits["slope"]):
         return None
     captures = {
-        "before": shown(start),
-        "value": shown(here),
+        "before": shown(view.values[0]),
+        "start_step": at(view.steps[0]),
+        "value": shown(view.values[late[0]]),
         "first_step": at(view.steps[late[0]]),
-        "warmup": at(view.setup.warmup),
+        "warmup": f"behind a warm-up that ends at step {at(view.setup.warmup)}"
+        if view.setup.warmup
+        else "with no warm-up seen",
     }
     return Seen(int(late[0]), len(view.main) - 1, captures)
 

@@ -1,4 +1,6 @@
-"""Shapes of the loss that show in how it moves: spikes, divergence, jumps, overfitting."""
+"""Shapes of the loss that show in how it moves: spikes, divergence, jumps, stairs."""
+
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -12,6 +14,8 @@ from doctor.traces.vocabularies import nearest_vocabulary
 
 # The last tenth of a trace, but no fewer and no more points than these.
 FEWEST, MOST = 3, 50
+# A run ends above its start where all but this share of its second half does.
+MOST_ABOVE = 0.4
 
 # So many jumps, at more than this share of the points, are how the loss of this run scatters: its batches differ much.
 MANY, USUAL = 20, 0.01
@@ -24,7 +28,8 @@ def spike(view: View, limits: Limits) -> Answer:
 
     Not in the first ``after`` steps of a run whose start is seen, and not where training was resumed. It has recovered once the
     loss is within ``recovered`` of the median again, at most ``within`` steps later; then it is a note, unless it reached
-    ``violent`` times the median and such jumps are not usual in this run.
+    ``violent`` times the median and such jumps are not usual in this run. Of several the one that has not recovered is told,
+    otherwise the highest.
     """
     short = too_short(view, limits["points"])
     if short:
@@ -34,11 +39,14 @@ def spike(view: View, limits: Limits) -> Answer:
     jump = view.values - base
     high = (view.values >= limits["ratio"] * base) & (jump >= limits["rise"]) & (jump >= limits["noise"] * noise)
     high &= view.settled(limits["after"]) & ~_resumed(view, int(limits["median"]))
+    found, over = list[_Jump](), -1
     for first in np.flatnonzero(high).tolist():
         level = float(base[first])
-        if _lasts(view.values, first, level, limits) or _sharp(view.values, first, level, limits):
-            return _spike(view, limits, first, level, int(high.sum()))
-    return None
+        if first > over and (_lasts(view.values, first, level, limits) or _sharp(view.values, first, level, limits)):
+            found.append(_followed(view, limits, first, level))
+            over = found[-1].last
+    worst = max(found, key=lambda one: (not one.recovered, one.peak / one.base), default=None)
+    return None if worst is None else _spike(view, limits, worst, int(high.sum()))
 
 
 def _lasts(values: Floats, first: int, base: float, limits: Limits) -> bool:
@@ -54,27 +62,41 @@ def _sharp(values: Floats, first: int, base: float, limits: Limits) -> bool:
     return len(pair) == 2 and bool((pair >= limits["sharp"] * base).all() and (pair > before.max()).all())
 
 
-def _spike(view: View, limits: Limits, first: int, base: float, count: int) -> Seen:
-    back = np.flatnonzero(
-        (view.values[first:] <= (1 + limits["recovered"]) * base)
-        & (view.steps[first:] <= view.steps[first] + limits["within"])
-    )
+@dataclass(frozen=True, slots=True)
+class _Jump:
+    """A spike: the level before it, its highest value, the point at which it is over (the last one if it never is)."""
+
+    first: int
+    last: int
+    base: float
+    peak: float
+    recovered: bool
+
+
+def _followed(view: View, limits: Limits, first: int, base: float) -> _Jump:
+    until = int(np.searchsorted(view.steps, view.steps[first] + limits["within"], side="right"))
+    back = np.flatnonzero(view.values[first:until] <= (1 + limits["recovered"]) * base)
     last = first + int(back[0]) if len(back) else len(view.main) - 1
-    peak = first + int(np.argmax(view.values[first : last + 1]))
+    return _Jump(first, last, base, float(np.nanmax(view.values[first : last + 1])), len(back) > 0)
+
+
+def _spike(view: View, limits: Limits, jump: _Jump, count: int) -> Seen:
     captures = {
-        "first_step": at(view.steps[first]),
-        "before": shown(base),
-        "value": shown(view.values[peak]),
-        "factor": shown(view.values[peak] / base),
-        "recovered": f"back at step {at(view.steps[last])}" if len(back) else "not back by the end of the log",
+        "first_step": at(view.steps[jump.first]),
+        "before": shown(jump.base),
+        "value": shown(jump.peak),
+        "factor": shown(jump.peak / jump.base),
+        "recovered": f"back at step {at(view.steps[jump.last])}"
+        if jump.recovered
+        else "not back by the end of the log",
         "points": str(count),
     }
     norm = view.run.series.get("grad_norm")
-    if norm is not None and (lead := _lead(view, norm, first)):
+    if norm is not None and (lead := _lead(view, norm, jump.first)):
         captures["lead"] = lead
     usual = count > max(MANY, USUAL * len(view.main))
-    harmless = len(back) > 0 and (usual or view.values[peak] < limits["violent"] * base)
-    return Seen(first, last, captures, severity=Severity.NOTE if harmless else None)
+    harmless = jump.recovered and (usual or jump.peak < limits["violent"] * jump.base)
+    return Seen(jump.first, jump.last, captures, severity=Severity.NOTE if harmless else None)
 
 
 def _lead(view: View, norm: Series, first: int) -> str:
@@ -107,7 +129,8 @@ def spike_score(values: Floats, sigmas: float = 7.0, width: int = 1000) -> float
 
 def divergence(view: View, limits: Limits) -> Answer:
     """The median of the last tenth exceeds the best median of as many points by ``ratio``, by ``rise`` and by ``noise`` times
-    its uncertainty; the best lies before the last third and behind the warm-up's first half."""
+    its uncertainty; the best lies before the last third and behind the warm-up's first half. Or the run ends ``worse`` times
+    above its own start, whatever it reached in between."""
     short = too_short(view, limits["points"])
     if short:
         return short
@@ -120,10 +143,14 @@ def divergence(view: View, limits: Limits) -> Answer:
     best = int(starts[lowest])
     rise = end - medians[lowest]
     sure = rise > limits["noise"] * noise_of(values) / np.sqrt(width)
-    if end <= limits["ratio"] * medians[lowest] or rise <= limits["rise"] or not sure or best >= 2 * len(values) / 3:
+    worse = view.setup.starts and _worse_than_start(values, limits["worse"])
+    climbed = end > limits["ratio"] * medians[lowest] and sure and best < 2 * len(values) / 3
+    if rise <= limits["rise"] or not (climbed or worse):
         return None
     if view.setup.starts and steps[-1] - steps[0] < view.setup.warmup + limits["after"]:
         return Undecided("loss: the log ends within the warm-up")
+    if worse:
+        return _undone(view, values, steps)
     turn = best + width - 1
     captures = {
         "first_step": at(steps[turn]),
@@ -133,6 +160,27 @@ def divergence(view: View, limits: Limits) -> Answer:
     }
     captures |= _rate(view, limits, float(steps[turn]))
     return Seen(int(np.searchsorted(view.steps, steps[turn])), len(view.main) - 1, captures)
+
+
+def _worse_than_start(values: Floats, ratio: float) -> bool:
+    """Whether most of the second half, and of the last tenth, lie that far above the first points. A loss that swings between
+    two levels does not, nor one that is lifted by a few bad batches."""
+    most = float(np.quantile(values[len(values) // 2 :], MOST_ABOVE))
+    return min(most, float(np.median(values[-_tenth(values) :]))) > ratio * float(np.median(values[:FEWEST]))
+
+
+def _undone(view: View, values: Floats, steps: Floats) -> Seen:
+    """A run that ends above its start, with the best that it reached in between."""
+    best = int(np.argmin(values))
+    captures = {
+        "first_step": at(steps[0]),
+        "before": shown(float(np.median(values[:FEWEST]))),
+        "value": shown(float(np.median(values[-_tenth(values) :]))),
+        "last_step": at(steps[-1]),
+        "best": shown(values[best]),
+        "best_step": at(steps[best]),
+    }
+    return Seen(0, len(view.main) - 1, captures)
 
 
 def _rate(view: View, limits: Limits, turn: float) -> dict[str, str]:
@@ -240,57 +288,6 @@ def _epochs_around(view: View, step: float) -> tuple[float, float] | None:
     epoch = view.run.series.get("epoch")
     here = 0 if epoch is None else int(np.searchsorted(epoch.steps, step))
     return (float(epoch.values[here - 1]), float(epoch.values[here])) if epoch and 0 < here < len(epoch) else None
-
-
-def overfit(view: View, limits: Limits) -> Answer:
-    """An evaluation loss above its best by ``ratio`` and by ``rise`` at the last ``row`` evaluations, while the training loss
-    has gone on falling."""
-    short = too_short(view, limits["points"])
-    if short:
-        return short
-    best = _worse_since(view, limits)
-    return None if best is None or not _train_change(view, best) < 0 else _since_best(view, best)
-
-
-def eval_divergence(view: View, limits: Limits) -> Answer:
-    """The same, while the training loss has risen as well, by ``train`` of itself: nothing is learned by heart here."""
-    short = too_short(view, limits["points"])
-    if short:
-        return short
-    best = _worse_since(view, limits)
-    return None if best is None or not _train_change(view, best) > limits["train"] else _since_best(view, best)
-
-
-def _worse_since(view: View, limits: Limits) -> int | None:
-    """The best evaluation, if the last ``row`` are worse by ``ratio`` and by ``rise``."""
-    values = view.values
-    if not np.isfinite(values).all():
-        return None
-    best = int(np.argmin(values))
-    worse = (values > (1 + limits["ratio"]) * values[best]) & (values > values[best] + limits["rise"])
-    return best if len(values) - 1 - best >= limits["row"] and worse[-int(limits["row"]) :].all() else None
-
-
-def _since_best(view: View, best: int) -> Seen:
-    before, value = view.values[best], view.values[-1]
-    captures = {
-        "first_step": at(view.steps[best]),
-        "before": shown(before),
-        "value": shown(value),
-        "percent": f"{100 * (value / before - 1):.0f}",
-    }
-    return Seen(best, len(view.main) - 1, captures)
-
-
-def _train_change(view: View, best: int) -> float:
-    """By how much of itself the training loss has changed since the best evaluation; NaN where it isn't known."""
-    loss = view.run.series.get("loss", view.run.series.get("eval_train_loss"))
-    if loss is None or len(loss) < 2:
-        return np.nan
-    width = min(max(len(loss) // 10, 1), 10)
-    here = min(max(int(np.searchsorted(loss.steps, view.steps[best], side="right")), 1), len(loss))
-    early, late = np.median(loss.values[max(here - width, 0) : here]), np.median(loss.values[-width:])
-    return float(np.divide(late, early)) - 1
 
 
 def staircase(view: View, limits: Limits) -> Answer:

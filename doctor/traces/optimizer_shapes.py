@@ -3,6 +3,7 @@
 import numpy as np
 
 from doctor.finding import Severity
+from doctor.points import Floats
 from doctor.traces.robust import longest_stretch
 from doctor.traces.rolling import median_before
 from doctor.traces.view import Answer, Limits, Seen, Undecided, View, at, shown, too_short
@@ -27,11 +28,19 @@ def exploding(view: View, limits: Limits) -> Answer:
     for first in np.flatnonzero(high).tolist():
         following = view.values[first + 1 : first + 1 + int(limits["row"])]
         if len(following) and (following >= limits["stays"] * base[first]).all():
-            return _exploded(view, first, float(base[first]))
+            onset = _onset_of_highest(view.values, first, limits["stays"] * float(base[first]))
+            return _exploded(view, onset, float(base[onset]))
     first, last = longest_stretch((view.values > limits["level"]) & view.settled(limits["after"]))
     if last - first + 1 >= limits["level_points"] and "loss_scale" not in view.run.series:
         return _exploded(view, first, float(np.median(view.values[: first or 1])))
     return None
+
+
+def _onset_of_highest(values: Floats, first: int, level: float) -> int:
+    """Where the stretch above a level begins that holds the highest value from here on."""
+    peak = first + int(np.nanargmax(values[first:]))
+    calm = np.flatnonzero(~(values[first:peak] >= level))
+    return first + int(calm[-1]) + 1 if len(calm) else first
 
 
 def _exploded(view: View, first: int, base: float) -> Seen:

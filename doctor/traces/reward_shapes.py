@@ -9,6 +9,17 @@ from doctor.traces.view import Answer, Limits, Seen, View, at, shown, too_short
 
 # Lengths collapse within a few steps, so few points show what they were.
 FIRST_POINTS = 3
+# Ranks are known no better than this, so that two equal stretches have some error.
+EXACT = 1e-6
+# What else tells how a policy broke, where it changes by this factor.
+TOLD = 2.0
+SIGNS = {
+    "entropy": "the entropy",
+    "kl": "the KL divergence",
+    "clipped_completions": "the share of clipped completions",
+    "completion_length": "the length of completions",
+    "grad_norm": "the gradient norm",
+}
 
 
 def above(view: View, limits: Limits) -> Answer:
@@ -62,19 +73,84 @@ def doubling(view: View, limits: Limits) -> Answer:
 
 
 def rising(view: View, limits: Limits) -> Answer:
-    """From below ``level`` to above it and to ``ratio`` times the start, with a Kendall tau of ``tau``, while the reward has not
-    risen."""
+    """From below ``level``, within the first fifth, to above it and to ``ratio`` times the start, with a Kendall tau of ``tau``,
+    while the reward has not risen."""
     short = too_short(view, limits["points"])
     if short:
         return short
     width = max(len(view.main) // 5, FIRST_POINTS)
     early, late = float(np.median(view.values[:width])), float(np.median(view.values[-width:]))
-    grown = early < limits["level"] < late and late >= limits["ratio"] * early
+    grown = view.values[:width].min() < limits["level"] < late and late >= limits["ratio"] * early
     if not grown or kendall_tau(view.values) < limits["tau"] or _reward_rose(view, limits["reward"]):
         return None
     first = int(np.argmax(view.values > limits["level"]))
     captures = {"first_step": at(view.steps[first]), "before": shown(early), "value": shown(late)}
     return Seen(first, len(view.main) - 1, captures)
+
+
+def fallen(view: View, limits: Limits) -> Answer:
+    """A reward that at some point falls by ``fall`` of itself and by ``share`` of its range, and whose neighbours behind that
+    never come back over half of the fall. The ranks before and behind differ by ``sure`` times the uncertainty of their means. At
+    least ``before`` points lie before it and ``points`` behind it."""
+    before, behind = int(limits["before"]), int(limits["points"])
+    short = too_short(view, before + behind)
+    if short or not np.isfinite(view.values).all():
+        return short
+    values = view.values
+    first, sureness = _change(_ranks(values), before, behind)
+    early, late = _usual(values[:first]), _usual(values[first:])
+    fall, spread = early - late, float(np.subtract(*np.quantile(values, (0.9, 0.1))))
+    back = np.convolve(values[first:], np.full(before, 1 / before), mode="valid").max() > late + fall / 2
+    if back or sureness < limits["sure"] or fall < max(limits["fall"] * abs(early), limits["share"] * spread):
+        return None
+    captures = {
+        "first_step": at(view.steps[first]),
+        "before": shown(early),
+        "value": shown(late),
+        "last_step": at(view.steps[-1]),
+    }
+    return Seen(first, len(values) - 1, captures | _signs(view, first))
+
+
+def _ranks(values: Floats) -> Floats:
+    """The place of each value in their order; equal values share one. Single extreme rewards don't count for more."""
+    ordered = np.sort(values)
+    ranks: Floats = (np.searchsorted(ordered, values, "left") + np.searchsorted(ordered, values, "right")) / 2
+    return ranks
+
+
+def _change(values: Floats, before: int, behind: int) -> tuple[int, float]:
+    """Where the values fall most clearly, and by how many standard errors of the difference of the means."""
+    count = np.arange(before, len(values) - behind + 1, dtype=np.float64)
+    rest, last = len(values) - count, count.astype(np.int64) - 1
+    sums, squares = np.cumsum(values), np.cumsum(values**2)
+    early, late = sums[last] / count, (sums[-1] - sums[last]) / rest
+    error = np.maximum(squares[last] / count - early**2, 0) / count
+    error += np.maximum((squares[-1] - squares[last]) / rest - late**2, 0) / rest
+    sureness = (early - late) / np.sqrt(error + EXACT)
+    turn = int(np.argmax(sureness))
+    return before + turn, float(sureness[turn])
+
+
+def _usual(values: Floats) -> float:
+    """The mean, with the extreme fifths drawn in."""
+    return float(np.mean(np.clip(values, *np.quantile(values, (0.2, 0.8)))))
+
+
+def _signs(view: View, first: int) -> dict[str, str]:
+    """What else changed there: the medians before and behind, where they differ by a factor of ``TOLD``."""
+    told = []
+    for name, words in SIGNS.items():
+        series = view.run.series.get(name)
+        here = 0 if series is None else int(np.searchsorted(series.steps, view.steps[first]))
+        if series is None or here < 1 or here == len(series):
+            continue
+        early, late = (
+            float(np.median(part)) for part in (series.values[max(here - 10, 0) : here], series.values[here:])
+        )
+        if min(early, late) >= 0 and max(early, late) > TOLD * min(early, late):
+            told.append(f"{words} goes from {shown(early)} to {shown(late)}")
+    return {"signs": f" With it {', '.join(told)}."} if told else {"signs": ""}
 
 
 def collapsed(view: View, limits: Limits) -> Answer:

@@ -88,10 +88,7 @@ def _spread(values: Floats) -> float:
 
 
 def _scaled(view: View, ratio: float, of_what: str, confidence: Confidence | None) -> Seen:
-    captures = {
-        "factor": shown(ratio),
-        "of_what": of_what,
-        "value": shown(view.values[0]),
-        "accumulation": str(view.setup.accumulation),
-    }
+    captures = {"factor": shown(ratio), "of_what": of_what, "value": shown(view.values[0])}
+    if view.setup.accumulation > 1:
+        captures["accumulation"] = str(view.setup.accumulation)
     return Seen(0, len(view.main) - 1, captures, confidence=confidence)

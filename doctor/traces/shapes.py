@@ -1,13 +1,21 @@
 """The shapes that a trace signature may name."""
 
-from doctor.traces import loss_shapes, moving_shapes, optimizer_shapes, reward_shapes, scaled_shapes, speed_shapes
+from doctor.traces import (
+    eval_shapes,
+    loss_shapes,
+    moving_shapes,
+    optimizer_shapes,
+    reward_shapes,
+    scaled_shapes,
+    speed_shapes,
+)
 from doctor.traces.view import Shape
 
 SHAPES = {
     # loss_shapes
     "nonfinite": Shape(loss_shapes.nonfinite, ("row", "share", "after", "opening")),
     "nonfinite-beside-finite": Shape(loss_shapes.nonfinite_beside_finite, ("row", "share", "after", "opening")),
-    "masked-nan": Shape(loss_shapes.masked_nan, ("row",)),
+    "masked-nan": Shape(loss_shapes.masked_nan, ("row", "from")),
     "zero": Shape(loss_shapes.zero, ("below", "row", "from", "grad_norm")),
     "at-uniform": Shape(loss_shapes.at_uniform, ("points", "steps", "near", "moved", "few", "few_near")),
     "at-classes": Shape(loss_shapes.at_classes, ("points", "steps", "near", "moved", "most")),
@@ -17,7 +25,8 @@ SHAPES = {
         loss_shapes.flat,
         ("points", "steps", "level", "moved", "slope", "share", "high", "rate", "adapter_rate"),
     ),
-    "slow-start": Shape(loss_shapes.slow_start, ("points", "steps", "from", "share", "slope")),
+    "stands-still": Shape(loss_shapes.stands_still, ("points", "steps", "level", "drop", "early", "still")),
+    "slow-start": Shape(loss_shapes.slow_start, ("points", "steps", "part", "from", "share", "slope")),
     "high-start": Shape(loss_shapes.high_start, ("level", "settle", "points", "share")),
     "too-good": Shape(loss_shapes.too_good, ("points", "from", "below", "share")),
     # moving_shapes
@@ -40,14 +49,17 @@ SHAPES = {
     ),
     "divergence": Shape(
         moving_shapes.divergence,
-        ("points", "ratio", "rise", "noise", "after", "grew", "adapter", "pretrained", "scratch"),
+        ("points", "ratio", "rise", "noise", "worse", "after", "grew", "adapter", "pretrained", "scratch"),
     ),
     "back-to-uniform": Shape(moving_shapes.back_to_uniform, ("points", "low", "high", "most", "near")),
     "jump-at-resume": Shape(moving_shapes.jump_at_resume, ("points", "least", "ratio", "noise", "row", "within")),
     "drop-at-resume": Shape(moving_shapes.drop_at_resume, ("points", "least", "ratio", "noise")),
-    "overfit": Shape(moving_shapes.overfit, ("points", "ratio", "rise", "row")),
-    "eval-divergence": Shape(moving_shapes.eval_divergence, ("points", "ratio", "rise", "row", "train")),
     "staircase": Shape(moving_shapes.staircase, ("points", "borders", "drop", "inside")),
+    # eval_shapes
+    "overfit": Shape(eval_shapes.overfit, ("points", "ratio", "rise", "row", "fall", "level", "gain")),
+    "eval-divergence": Shape(eval_shapes.eval_divergence, ("points", "ratio", "rise", "row", "train")),
+    "by-heart": Shape(eval_shapes.by_heart, ("points", "from", "scratch", "start", "tuned", "epochs")),
+    "stands-below": Shape(eval_shapes.stands_below, ("points", "share", "ratio")),
     # scaled_shapes
     "scaled-by-accumulation": Shape(
         scaled_shapes.scaled_by_accumulation,
@@ -77,6 +89,7 @@ SHAPES = {
     "never-above": Shape(reward_shapes.never_above, ("level", "points", "width")),
     "doubling": Shape(reward_shapes.doubling, ("width", "times", "from")),
     "rising": Shape(reward_shapes.rising, ("points", "level", "ratio", "tau", "reward")),
+    "fallen": Shape(reward_shapes.fallen, ("before", "points", "fall", "share", "sure")),
     "collapsed": Shape(reward_shapes.collapsed, ("level", "points", "reward")),
     "drifted": Shape(reward_shapes.drifted, ("difference", "ratio", "points")),
     "no-spread": Shape(reward_shapes.no_spread, ("level", "points", "row", "grad_norm")),
