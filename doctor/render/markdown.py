@@ -4,7 +4,7 @@ import re
 
 from doctor.finding import Finding
 from doctor.render.chart import drawn
-from doctor.render.words import evidence, not_looked_at, plain, scope, split, told
+from doctor.render.words import evidence, not_looked_at, plain, scope, split, told, told_briefly
 from doctor.report import Report
 
 LONGEST = 60_000
@@ -19,9 +19,11 @@ def render(report: Report) -> str:
     if report.verdict.ask_for:
         parts.append(_list("To find the cause, collect", [escaped(one) for one in report.verdict.ask_for]))
     if brief:
-        parts.append(_list("Also found", [_brief(finding, report) for finding in brief]))
+        parts.append(_list("Also found", [_brief(finding, more, report) for finding, more in brief]))
     if echoes:
-        parts.append(_list("Echoes, which go away with the cause", [_brief(finding, report) for finding in echoes]))
+        parts.append(
+            _list("Echoes, which go away with the cause", [_brief(finding, more, report) for finding, more in echoes])
+        )
     if report.facts:
         parts.append(_facts(report))
     if report.skipped:
@@ -69,8 +71,9 @@ def _evidence(finding: Finding, report: Report) -> str:
     return f"<details><summary>Evidence: {escaped(told(finding, report))}</summary>\n\n{log}\n\n</details>"
 
 
-def _brief(finding: Finding, report: Report) -> str:
-    return f"{finding.severity.value} `{finding.id}`: {escaped(finding.title)} ({escaped(told(finding, report))})"
+def _brief(finding: Finding, more: int, report: Report) -> str:
+    place = escaped(told_briefly(finding, more, report))
+    return f"{finding.severity.value} `{finding.id}`: {escaped(finding.title)} ({place})"
 
 
 def _list(heading: str, items: list[str]) -> str:

@@ -10,7 +10,7 @@ from rich.text import Text
 
 from doctor.finding import Finding, Key, Lines, Severity, Steps, Tensor
 from doctor.render.chart import drawn
-from doctor.render.words import evidence, not_looked_at, plain, scope, split, told
+from doctor.render.words import evidence, not_looked_at, plain, scope, split, told, told_briefly
 from doctor.report import Report
 from doctor.rootcause import State
 
@@ -49,12 +49,12 @@ def _parts(report: Report) -> list[RenderableType]:
     if report.verdict.ask_for:
         parts += ["", _list("To find the cause, collect", report.verdict.ask_for)]
     if brief:
-        parts += ["", Text("Also found", style="bold"), *(_brief(finding, report) for finding in brief)]
+        parts += ["", Text("Also found", style="bold"), *(_brief(finding, more, report) for finding, more in brief)]
     if echoes:
         parts += [
             "",
             Text("Echoes, which go away with the cause", style="bold"),
-            *(_brief(finding, report) for finding in echoes),
+            *(_brief(finding, more, report) for finding, more in echoes),
         ]
     if report.skipped:
         parts += ["", _list("Not looked at", not_looked_at(report))]
@@ -104,11 +104,11 @@ def _title(finding: Finding) -> Text:
     return text.append(f"  ({finding.confidence.value} confidence)", style="dim not bold")
 
 
-def _brief(finding: Finding, report: Report) -> RenderableType:
+def _brief(finding: Finding, more: int, report: Report) -> RenderableType:
     text = Text(f"{finding.severity.value} ", style=_COLOURS[finding.severity])
     text.append(f"{finding.id}: ", style="bold")
     text.append(plain(finding.title), style="default not bold")
-    return Padding(text.append(f" ({told(finding, report)})", style="dim"), (0, 0, 0, 2))
+    return Padding(text.append(f" ({told_briefly(finding, more, report)})", style="dim"), (0, 0, 0, 2))
 
 
 def _list(heading: str, items: "tuple[str, ...] | list[str]") -> RenderableType:

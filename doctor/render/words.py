@@ -77,13 +77,28 @@ def _place(place: Place, alone: bool) -> list[str]:
     return [f"{path}:{place.line}" if place.line else path, place.key if place.line else f"{place.key} (not set)"]
 
 
-def split(report: Report) -> tuple[list[Finding], list[Finding], list[Finding]]:
-    """Findings told in full, those told in a line each, and echoes."""
+Brief = tuple[Finding, int]
+
+
+def split(report: Report) -> tuple[list[Finding], list[Brief], list[Brief]]:
+    """Findings told in full, and those told in a line each and echoes, with how many more runs have the same."""
     root = report.verdict.root
     echoes = [one for one in report.findings if one.explained_by is not None or one.role.value == "echo"]
     told = [one for one in report.findings if one not in echoes]
     full = [one for one in told if one.id == root or (one.severity.value == "error" and root is None)] or told[:1]
-    return full, [one for one in told if one not in full], echoes
+    return full, _by_run([one for one in told if one not in full]), _by_run(echoes)
+
+
+def _by_run(findings: list[Finding]) -> list[Brief]:
+    """Each finding but those of traces that another run has, too."""
+    ids = [one.id for one in findings if isinstance(one.place, Steps)]
+    first = {id: next(one for one in findings if one.id == id) for id in ids}
+    return [(one, ids.count(one.id) - 1 if one.id in first else 0) for one in findings if first.get(one.id, one) is one]
+
+
+def told_briefly(finding: Finding, more: int, report: Report) -> str:
+    """Where a finding is, and in how many more runs."""
+    return told(finding, report) + (f", and in {more} more run{'s' if more > 1 else ''}" if more else "")
 
 
 def scope(report: Report) -> str:

@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from doctor.finding import Steps
-from doctor.render.words import evidence, not_looked_at
+from doctor.finding import Finding, Severity, Steps
+from doctor.render.words import evidence, not_looked_at, split, told_briefly
 from doctor.report import Report, Subject
 
 SKIPPED = (
@@ -45,3 +45,16 @@ def test_the_lines_of_points(found: Report) -> None:
     assert evidence(finding, found) == ["step 7: loss 9.1  (line 40)"]
     several = replace(found, subject=Subject("logs", ("run.log", "b.log")))
     assert evidence(finding, several) == ["step 7: loss 9.1  (run.log:40)"]
+
+
+def test_what_several_runs_have_is_told_once(found: Report) -> None:
+    def of(id: str, run: int) -> Finding:
+        place = Steps("run.log", "loss", run * 10, run * 10, run)
+        return replace(found.findings[1], id=id, place=place, severity=Severity.NOTE, explained_by=None)
+
+    findings = (found.findings[0], *(of("trace/a", run) for run in (1, 2, 3)), of("trace/b", 2))
+    report = replace(found, subject=Subject("logs", ("run.log",)), findings=findings)
+    _, brief, _ = split(report)
+    said = [told_briefly(finding, more, report) for finding, more in brief]
+    assert [finding.id for finding, _ in brief] == ["trace/a", "trace/b"]
+    assert said == ["loss, step 10, and in 2 more runs", "loss, step 20"]
