@@ -22,7 +22,7 @@ _SEVERAL = re.compile(
     rb"torch[./]distributed|multiprocessing|concurrent|joblib|torchrun|deepspeed|mpirun|srun\b|accelerate launch|"
     rb"pid=\d|\[rank\d|\[default\d"
 )
-_ANY_TIME = re.compile(r"(?i)warn|error|exception|traceback|fail|killed|signal|\|.*\[.*it/s")
+_ANY_TIME = re.compile(r"(?i)warn|error|exception|traceback|fail|killed|signal|\d%\||it/s")
 
 
 @dataclass(frozen=True, slots=True)
