@@ -51,7 +51,7 @@ def diagnose_logs(
     tables, told = _metric_files(paths), _told(config)
     sources = find_sources([path for path in paths if Path(path) not in tables], needed=not tables)
     result = text_match.find(sources, catalog, load_index(catalog), on_read, told)
-    facts, traces = result.facts, _traces(tables, result, catalog)
+    facts, traces = result.facts, _traces(tables, paths, result, catalog)
     unread = _unread(paths, tables, result, traces)
     found = [*result.findings, *_of_settings(facts, catalog, result.findings)]
     verdict, findings = judge([*found, *(traces.findings if traces else ())], facts, result.waits)
@@ -59,7 +59,7 @@ def diagnose_logs(
         _write_points(table, traces)
     return Report(
         subject=_subject([source.path for source in sources], tables, result),
-        verdict=_within_sight(verdict, bool(sources), bool(unread)),
+        verdict=_within_sight(verdict, bool(sources), bool(unread), bool(traces and traces.runs)),
         findings=findings,
         facts=_values(facts),
         signatures=len(catalog),
@@ -81,18 +81,18 @@ def _metric_files(paths: list[str]) -> list[Path]:
     return [path for path in candidates if not path.is_dir() and is_metric_file(path)] + folders
 
 
-def _traces(tables: list[Path], result: LogResult, catalog: Catalog) -> TraceResult | None:
+def _traces(tables: list[Path], named: list[str], result: LogResult, catalog: Catalog) -> TraceResult | None:
     """What the metrics of the logs and tables say; None where there are none."""
     if not tables and not result.points:
         return None
     from doctor.traces.match import find
-    from doctor.traces.run_folder import best_sources, read_metric_file
+    from doctor.traces.run_folder import best_sources, read_metric_files
 
-    read = [read_metric_file(path) for path in tables]
+    read, faults = read_metric_files(tables, named, alone=not result.size)
     points = best_sources(read, result.points)
     result.points.clear()
     found = find(_handed_over(points), catalog.of_kind(Trace), result.facts)
-    return replace(found, unread=tuple(one for one in read if not len(one)))
+    return replace(found, skipped=(*found.skipped, *faults), unread=tuple(one for one in read if not len(one)))
 
 
 def _unread(
@@ -116,13 +116,13 @@ def _subject(logs: list[str], tables: list[Path], result: LogResult) -> Subject:
     return Subject("logs", (*logs, *map(str, apart)), size, result.lines)
 
 
-def _within_sight(verdict: Verdict, logs: bool, unread: bool) -> Verdict:
+def _within_sight(verdict: Verdict, logs: bool, unread: bool, judged: bool) -> Verdict:
     """What was not read is not clean: of tables only the metrics say anything."""
     if verdict.state is not State.CLEAN:
         return verdict
     if not logs:
-        return NOTHING_READ if unread else replace(verdict, summary="Nothing in these metrics is known to go wrong.")
-    more = " No metric was recognised, so how training went was not judged." if unread else ""
+        return replace(verdict, summary="Nothing in these metrics is known to go wrong.") if judged else NOTHING_READ
+    more = " No metric was recognised, so how training went was not judged." if unread and not judged else ""
     return replace(verdict, summary=f"{verdict.summary}{more}")
 
 

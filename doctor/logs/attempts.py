@@ -6,23 +6,29 @@ import re
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice, pairwise, takewhile
+from itertools import islice, pairwise
 
 from doctor.logs.prefixes import read_lines
 
-# The opening line is looked for in so many lines before any traceback; it has at least so many letters. One that comes more
-# often opens nothing.
+# The opening line is the first with so many letters, among so many lines. One that comes more often opens nothing.
 HEAD, LETTERS, MOST = 20, 8, 500
 # The stamps before and behind a start are looked for in so many lines, and so many seconds apart.
-NEAR, PAUSE = 50, 10.0
+NEAR, PAUSE = 50, 5.0
+# So many of the lines that say what the opening says must start an attempt, where several processes may say it.
+ONCE = 0.8
 
 _LETTER = re.compile(r"[^\W\d_]")
-# Where several processes write, each begins with the same lines, some late.
+# Where several processes write, each may begin with the same lines, and they may all be started again by their launcher: only
+# a line that comes once an attempt is then the opening of one.
 _SEVERAL = re.compile(
     rb"torch[./]distributed|multiprocessing|concurrent|joblib|torchrun|deepspeed|mpirun|srun\b|accelerate launch|"
     rb"pid=\d|\[rank\d|\[default\d"
 )
-_ANY_TIME = re.compile(r"(?i)warn|error|exception|traceback|fail|killed|signal|\d%\||it/s")
+_NUMBER = re.compile(r"\d+")
+# What may come again at any time: warnings, failures, bars, and what counts.
+_ANY_TIME = re.compile(
+    r"(?i)warn|error|exception|traceback|fail|killed|signal|\d%\||it/s|\b(?:epoch|step|iter|batch|loss)"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,37 +53,42 @@ def attempts(log: bytes) -> Attempts:
     """The attempts in a log. A further one starts where the opening line comes again after a pause that time stamps show, or
     where the line behind it does so too."""
     lines = log.split(b"\n")
-    head = takewhile(lambda numbered: b"Traceback " not in numbered[1], enumerate(lines[:HEAD]))
-    opening = next((n for n, raw in head if _opens(_clean(raw))), None)
-    if opening is None:
+    opening = next((n for n, raw in enumerate(lines[:HEAD]) if _says(_clean(raw))), None)
+    if opening is None or _ANY_TIME.search(_clean(lines[opening])):
         return Attempts()
     again = list(islice(_again(lines, opening), MOST + 1))
     alone = not _SEVERAL.search(log)
-    starts = [n for n in again if _pauses(lines, n) or (alone and _follows(lines, opening, n))]
-    return Attempts((1, *(n + 1 for n in starts)), len(lines)) if len(again) <= MOST else Attempts()
+    starts = [n for n in again if _begins(lines, opening, n, alone)]
+    if len(again) > MOST or (not alone and len(starts) < ONCE * len(again)):
+        return Attempts()
+    return Attempts((1, *(n + 1 for n in starts)), len(lines))
 
 
 def _clean(raw: bytes) -> str:
     return read_lines(raw.rstrip(b"\r").rpartition(b"\r")[2])[0].text
 
 
-def _opens(text: str) -> bool:
-    """Whether a line can be what a program begins with; warnings, failures and bars come again at any time."""
-    return len(_LETTER.findall(text)) >= LETTERS and not _ANY_TIME.search(text)
+def _says(text: str) -> bool:
+    """Whether a line has words, unlike a date or the border of a table."""
+    return len(_LETTER.findall(text)) >= LETTERS
 
 
 def _again(lines: Sequence[bytes], opening: int) -> Iterator[int]:
-    """The indices of the lines behind the opening that say the same."""
-    text = _clean(lines[opening])
-    literal = text.encode()
-    return (n for n in range(opening + 1, len(lines)) if literal in lines[n] and _clean(lines[n]) == text)
+    """The indices of the lines behind the opening that say the same but for numbers."""
+    words = _NUMBER.split(_clean(lines[opening]))
+    literal = max(words, key=len).encode()
+    return (
+        n for n in range(opening + 1, len(lines)) if literal in lines[n] and _NUMBER.split(_clean(lines[n])) == words
+    )
 
 
-def _pauses(lines: Sequence[bytes], number: int) -> bool:
-    """Whether the clock jumps before a line."""
+def _begins(lines: Sequence[bytes], opening: int, number: int, alone: bool) -> bool:
+    """Whether the clock jumps before a line; where there is none, whether what follows comes again as well."""
     before = _stamp(reversed(lines[max(number - NEAR, 0) : number]))
     behind = _stamp(lines[number : number + NEAR])
-    return before is not None and behind is not None and abs(behind - before) >= PAUSE
+    if before is None or behind is None:
+        return alone and _follows(lines, opening, number)
+    return abs(behind - before) >= PAUSE
 
 
 def _stamp(lines: Iterator[bytes] | Sequence[bytes]) -> float | None:
@@ -88,5 +99,5 @@ def _stamp(lines: Iterator[bytes] | Sequence[bytes]) -> float | None:
 
 def _follows(lines: Sequence[bytes], opening: int, number: int) -> bool:
     """Whether what stands behind the opening stands behind this line too."""
-    first, second = (next(filter(_opens, map(_clean, lines[at + 1 : at + HEAD])), None) for at in (opening, number))
+    first, second = (next(filter(_says, map(_clean, lines[at + 1 : at + HEAD])), None) for at in (opening, number))
     return first is not None and first == second

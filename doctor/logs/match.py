@@ -17,7 +17,7 @@ from doctor.logs.counting import counts_steps
 from doctor.logs.evidence import MOST_EVIDENCE, different
 from doctor.logs.index import Index
 from doctor.logs.reader import Candidate, LogReader
-from doctor.logs.records import Record, spawned_rank
+from doctor.logs.records import Record, is_warning, spawned_rank
 from doctor.logs.run_facts import FactReader
 from doctor.logs.silence import silence_before
 from doctor.logs.source import Block, Source, blocks
@@ -282,10 +282,14 @@ def _finding(matches: list[tuple[Match, str]], facts: Facts, unread: int) -> Fin
 
 
 def _severity(signature: Signature, shown: list[Match], survived: bool) -> Severity:
-    """The signature's own, but an error that training went on behind is a note, and an exception that ended it an error."""
+    """The signature's own, but an error that training went on behind is a note, one that Python only warns of a warning, and an
+    exception that ended it an error."""
     if survived:
         return Severity.NOTE if signature.severity is Severity.ERROR else signature.severity
-    return Severity.ERROR if any(match.record.chain for match in shown) else signature.severity
+    if any(match.record.chain for match in shown):
+        return Severity.ERROR
+    warned = signature.severity is Severity.ERROR and all(is_warning(match.record.text) for match in shown)
+    return Severity.WARNING if warned else signature.severity
 
 
 def _place(match: Match) -> Lines:

@@ -33,7 +33,8 @@ METRIC_PATTERNS = (
     r"Attempted loss scale: [\d.]+, (?:but|reducing to) \d",
     *TABLE_HEADERS,
     r"\b(?:[eE]val(?:uation)?|EVAL|[vV]al(?:id|idation)?|VAL|[tT]est(?:ing)?|TEST)"
-    r"(?:[ _](?:set|metrics|results?|stats|summary))?(?: [\w\[/]{1,16}){0,2}\]? {0,2}[:|\])>]{1,2} ",
+    r"(?:[ _](?:set|metrics|results?|stats|summary))?(?: [\w\[/]{1,16}){0,2}\]? {0,2}(?:[:|\])>]{1,2} |\*{3})"
+    r"|Saving dict for global step \d{1,12}: ",
     r"\b(?:[sS]tage|[pP]hase|[tT]ask|[lL]esson|STAGE|PHASE|TASK|[cC]urriculum(?: stage| phase| level)?)[ #:]{1,3}\d{1,2}\b",
     r"[rR]esum(?:ing|ed) (?:training )?from|[cC]ontinuing training from|[lL]oaded checkpoint|[rR]estoring (?:states )?from",
 )

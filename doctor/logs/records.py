@@ -71,6 +71,14 @@ _SPAWN = re.compile(r"\bProcess(?:Raised|Exited)Exception$")
 _FAILED = re.compile(r"\b[Pp]rocess (\d{1,6}) terminated with ")
 
 
+def is_warning(text: str) -> bool:
+    """Whether a line is what Python's warnings print: the program goes on behind it."""
+    return _WARNING.match(text) is not None
+
+
+_WARNING = re.compile(r"\S+\.py:\d+: \w*Warning: ")
+
+
 def advises(text: str) -> bool:
     """Whether a line only gives advice; such lines name causes that nobody saw."""
     return _ADVICE.search(text) is not None

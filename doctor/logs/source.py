@@ -6,6 +6,7 @@ import glob
 import gzip
 import lzma
 import os
+import re
 import stat
 import sys
 import zlib
@@ -131,11 +132,15 @@ def _looks_like_log(path: str) -> bool:
     return name.suffix in LOG_SUFFIXES or (not name.suffix and name.name.startswith(LOG_NAMES))
 
 
+_TRUNCATED = re.compile(rb"(?:\A|(?<=\n))\0+(?=[\t -~\x80-\xff]|\Z)")
+
+
 def _is_binary(path: str) -> bool:
-    """Whether a file holds zero bytes, as programs and arrays do. Zeros at the start are a log that was truncated in place."""
+    """Whether a file holds zero bytes, as programs and arrays do. Zeros between lines of text, in long rows, are a log that was
+    truncated in place while it was written."""
     try:
         with open(path, "rb") as file:
-            head = file.read(SNIFF).lstrip(b"\0")
+            head = _TRUNCATED.sub(b"", file.read(SNIFF))
     except OSError:
         return False  # reading it will say why
     return b"\0" in head and _utf16(head) is None and not head.startswith(_MAGIC)

@@ -31,8 +31,9 @@ def exploding(view: View, limits: Limits) -> Answer:
             onset = _onset_of_highest(view.values, first, limits["stays"] * float(base[first]))
             return _exploded(view, onset, float(base[onset]))
     first, last = longest_stretch((view.values > limits["level"]) & view.settled(limits["after"]))
-    if last - first + 1 >= limits["level_points"] and "loss_scale" not in view.run.series:
-        return _exploded(view, first, float(np.median(view.values[: first or 1])))
+    usual = float(np.median(view.values[: first or 1]))
+    if last - first + 1 >= limits["level_points"] and "loss_scale" not in view.run.series and usual <= limits["level"]:
+        return _exploded(view, first, usual)
     return None
 
 

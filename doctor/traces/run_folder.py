@@ -17,6 +17,8 @@ from doctor.traces.rows import key_of
 from doctor.traces.wandb_files import MAGIC, read_wandb_file
 
 SNIFF = 64 * 1024
+# All rules over metrics, as a report names what was not looked at.
+RULES = "trace/*"
 MOST_FILES = 10_000
 
 # Sources in the order of trust; text logs come last. Trainer's own history knows the steps; a console rounds.
@@ -67,12 +69,14 @@ def _json_kind(path: Path, head: bytes) -> str | None:
     start = head.lstrip()
     if not start.startswith(b"{"):
         return None
+    first, _, rest = start.partition(b"\n")
+    if first.rstrip().endswith(b"}") and rest.lstrip().startswith(b"{") and _MEASURES.search(first):
+        return "json-lines"  # whatever a last line sums up
     if f'"{HISTORY}"'.encode() in head or path.name == "trainer_state.json":
         return "trainer-state"
     if b'"start_step"' in head and b'"values"' in head:
         return "golden-values"
-    first = start.partition(b"\n")[0].rstrip()
-    return "json-lines" if first.endswith(b"}") and _MEASURES.search(head) else None
+    return "json-lines" if first.rstrip().endswith(b"}") and _MEASURES.search(head) else None
 
 
 def all_metric_files(folder: Path) -> list[Path]:
@@ -112,6 +116,24 @@ def read_metric_file(path: Path) -> Points:
     if kind is None:
         raise LogError(f"{path}: no metrics in it that doctor can read")
     return _READER[kind](path)
+
+
+def read_metric_files(
+    paths: Sequence[Path], named: Sequence[str], alone: bool
+) -> tuple[list[Points], list[tuple[str, str]]]:
+    """The points of each of these files, and (rules, why) for those that can't be read; LogError if one of the latter is named,
+    or none can be read and they are ``alone``, without a log."""
+    read, faults = list[Points](), list[tuple[str, str]]()
+    for path in paths:
+        try:
+            read.append(read_metric_file(path))
+        except LogError as fault:
+            if str(path) in named:
+                raise
+            faults.append((RULES, str(fault)))
+    if alone and faults and not read:
+        raise LogError(faults[0][1])
+    return read, faults
 
 
 def best_sources(structured: Sequence[Points], logs: Sequence[Points]) -> list[Points]:

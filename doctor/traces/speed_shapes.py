@@ -68,7 +68,7 @@ def _change(view: View, name: str) -> float:
 
 def stalled(view: View, limits: Limits) -> Answer:
     """One step of ``ratio`` times the median and of ``seconds``; of a clock, a gap of ``gap_ratio`` times the median gap and of
-    ``gap_seconds``. One alone is a note: a checkpoint, an evaluation or a compilation."""
+    ``gap_seconds``. One alone, or those that come in a rhythm, are a note: checkpoints, evaluations or a compilation."""
     clock = view.main.name == "clock"
     spent = np.diff(view.values) if clock else view.values
     if len(spent) < limits["points"]:
@@ -87,7 +87,18 @@ def stalled(view: View, limits: Limits) -> Answer:
         "usual": f"{shown(usual)} s",
         "points": str(len(long)),
     }
-    return Seen(first, first + int(clock), captures, severity=Severity.NOTE if len(long) == 1 else None)
+    return Seen(
+        first,
+        first + int(clock),
+        captures,
+        severity=Severity.NOTE if len(long) == 1 or _in_rhythm(view.steps[long]) else None,
+    )
+
+
+def _in_rhythm(steps: Floats) -> bool:
+    """Whether steps lie apart by the same number, or a few times that, within a twentieth."""
+    apart = np.diff(steps) / np.diff(steps).min(initial=np.inf)
+    return len(steps) >= 4 and bool((np.abs(apart - np.round(apart)) <= 0.05 * apart).all() and (apart <= 4).all())
 
 
 def straggling(view: View, limits: Limits) -> Answer:

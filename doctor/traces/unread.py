@@ -6,9 +6,8 @@ from pathlib import Path
 from doctor.points import Points
 from doctor.traces.csv_metrics import read_csv
 from doctor.traces.json_metrics import read_json_lines
+from doctor.traces.run_folder import RULES
 
-# All rules over metrics, as a report names what was not looked at.
-RULES = "trace/*"
 MOST_NAMED = 8
 # So many rows of a table tell what its columns hold.
 FIRST_ROWS = 50

@@ -50,6 +50,21 @@ def test_what_may_come_at_any_time_opens_nothing(opening: str) -> None:
     assert starts(f"{opening}\n12\n{opening}\n12\n") == (1,)
 
 
+def test_numbers_in_the_opening_may_differ() -> None:
+    text = "".join(f"2026-11-24 04:{m}:00 | INFO | __main__:<module>:11{m} - run the training\nx\n" for m in (10, 20))
+    assert starts(text) == (1, 3)
+
+
+def test_where_processes_say_the_same_at_once_their_launcher_may_have_started_them_again() -> None:
+    ranks = "".join(START.format(minute=minute) * 2 + "one\n" for minute in (10, 20))
+    assert starts(ranks + "torchrun\n") == (1,)
+    assert starts(log("10", "20", "30") + "torchrun\n") == (1, 4, 7)
+
+
+def test_a_log_that_begins_with_a_failure_has_no_opening() -> None:
+    assert starts(f"ERROR no template for a row\nwords of the row\n{START.format(minute=10)}x\n" * 2) == (1,)
+
+
 def test_the_frames_of_a_traceback_open_nothing() -> None:
     traceback = 'Traceback (most recent call last):\n  File "train.py", line 1, in main\n    train(model, data)\nE\n'
     assert starts(traceback * 2) == (1,)

@@ -50,6 +50,13 @@ def test_the_first_by_time_stands_for_all(find: Find) -> None:
     assert only(find(logs)).place.path == "b.log"
 
 
+def test_what_python_only_warns_of_is_no_error(find: Find) -> None:
+    warning = f"/srv/lib/site-packages/torch/x.py:141: UserWarning: {ERROR}\n"
+    assert only(find(warning)).severity is Severity.WARNING
+    assert only(find(warning + f"{ERROR}\n")).severity is Severity.ERROR
+    assert only(find(warning + TRACEBACK.format(error=ERROR))).severity is Severity.ERROR
+
+
 def test_evidence_differs_in_more_than_numbers(find: Find) -> None:
     lines = [f"{word} {n}: {ERROR}" for word in ("alpha", "beta", "gamma", "delta") for n in range(3)]
     assert only(find("\n".join(lines))).evidence == tuple(f"{word} 0: {ERROR}" for word in ("alpha", "beta", "gamma"))

@@ -106,7 +106,8 @@ def test_logs_with_zero_bytes_are_no_binary_files(tmp_path: Path) -> None:
     (tmp_path / "truncated.log").write_bytes(b"\0" * 10_000 + b"loss: 1\n")
     (tmp_path / "windows.log").write_bytes("loss: 1\n".encode("utf-16-le"))
     (tmp_path / "zeros-then.log").write_bytes(b"\0" * 100 + b"loss: 1\n")
-    assert len(paths(tmp_path)) == 3
+    (tmp_path / "truncated-later.err").write_bytes(b"first\r\n" + b"\0" * 74 + b"Traceback\n")
+    assert len(paths(tmp_path)) == 4
 
 
 def test_a_binary_file_that_is_named_is_read(tmp_path: Path) -> None:

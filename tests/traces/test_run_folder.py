@@ -9,7 +9,7 @@ import pytest
 
 from doctor.errors import LogError
 from doctor.points import Points, points_of_rows
-from doctor.traces.run_folder import best_sources, kind_of, metric_files, read_metric_file
+from doctor.traces.run_folder import best_sources, kind_of, metric_files, read_metric_file, read_metric_files
 
 TRACES = Path(__file__).parents[2] / "fixtures" / "traces"
 
@@ -24,6 +24,8 @@ TRACES = Path(__file__).parents[2] / "fixtures" / "traces"
         ("history.csv", "epoch,train_ppl,valid_ppl\n", "csv"),
         ("prices.csv", "day,price\n", None),
         ("trainer_log.jsonl", '{"current_steps": 1, "loss": 2.0}\n', "json-lines"),
+        ("logging.jsonl", '{"loss": 2.0}\n{"best": 1, "log_history": [{"loss": 2.0}]}\n', "json-lines"),
+        ("trainer_state.json", '{"log_history": [{"loss": 2.0}]}\n', "trainer-state"),
         ("data.jsonl", '{"text": "words"}\n', None),
         ("config.json", '{\n  "vocab_size": 3\n}', None),
         ("run.wandb", ":W&B\xe1", "wandb"),
@@ -65,6 +67,19 @@ def test_a_console_that_goes_on_behind_the_checkpoint_keeps_its_own(tmp_path: Pa
     short, long = rows([3.0, 2.5, 2.0], str(state)), rows([3.001, 2.5, 2.0, 1.5, float("nan")], "run.log")
     assert [one.path for one in best_sources([short], [long])] == ["run.log"]
     assert [one.path for one in best_sources([short], [rows([3.001, 2.5, 2.0], "run.log")])] == [str(state)]
+
+
+def test_a_broken_file_spoils_no_folder(tmp_path: Path) -> None:
+    good, broken = tmp_path / "log.jsonl", tmp_path / "trainer_state.json"
+    good.write_text('{"step": 1, "loss": 2.0}\n')
+    broken.write_text('{"log_history": [')
+    (points,), ((rules, why),) = read_metric_files([broken, good], [str(tmp_path)], alone=True)
+    assert (points.path, rules) == (str(good), "trace/*")
+    assert why.startswith(f"{broken}: can't be read as JSON")
+    assert read_metric_files([broken], [str(tmp_path)], alone=False)[0] == []
+    for named, alone in (([str(broken)], False), ([str(tmp_path)], True)):
+        with pytest.raises(LogError, match="can't be read as JSON"):
+            read_metric_files([broken], named, alone)
 
 
 def test_another_run_is_no_copy(tmp_path: Path) -> None:

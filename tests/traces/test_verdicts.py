@@ -240,3 +240,22 @@ def test_rows_known_by_heart_are_a_note_where_nothing_is_evaluated(judge: Judge)
     tuned = {"loss": fall(4.2, 0.003, 60, 4), "epoch": [0.5 * n for n in range(60)]}
     assert of(judge(tuned), "trace/loss-by-heart") is not None
     assert of(judge(tuned | {"epoch": [0.05 * n for n in range(60)]}), "trace/loss-by-heart") is None
+
+
+def test_long_steps_in_a_rhythm_are_a_note(judge: Judge) -> None:
+    def stall(*long: int) -> Severity:
+        found = of(judge({"step_time": [600.0 if n in long else 2.0 + n % 3 / 10 for n in range(200)]}), "trace/stall")
+        assert found is not None
+        return found.severity
+
+    assert stall(25, 50, 75, 100, 125) is Severity.NOTE
+    assert stall(25, 75, 100, 175) is Severity.NOTE
+    assert stall(25, 31, 104, 166, 180) is Severity.WARNING
+
+
+def test_a_gradient_norm_that_was_always_high_has_not_exploded(judge: Judge) -> None:
+    loss = fall(8.0, 3.0, 60)
+    unscaled = [1e5 + 1e6 * float(np.exp(-n / 20)) for n in range(60)]
+    assert of(judge({"loss": loss, "grad_norm": unscaled}), "trace/grad-norm-exploding") is None
+    grown = [1.0] * 30 + [2000.0] * 30
+    assert of(judge({"loss": loss, "grad_norm": grown}), "trace/grad-norm-exploding") is not None
