@@ -134,10 +134,13 @@ def at_uniform(view: View, limits: Limits) -> Answer:
 
 def at_classes(view: View, limits: Limits) -> Answer:
     """The same for ln(classes) of a classifier of up to ``most`` classes; with more, the first steps hardly show a fall."""
-    classes = view.setup.classes or _guessed_classes(view)
+    guessed = None if view.setup.classes else _guessed_classes(view)
+    classes = view.setup.classes or guessed
     if classes is None or classes.size > limits["most"]:
         return None
-    return _stays_at(view, limits, lambda level: classes)
+    wide = 2.0 if guessed else 1.0  # an accuracy shows it as well
+    wider = {name: wide * limits[name] for name in ("near", "moved")}
+    return _stays_at(view, {**limits, **wider}, lambda level: classes)
 
 
 def _guessed_classes(view: View) -> Vocabulary | None:

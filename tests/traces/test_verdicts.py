@@ -138,6 +138,10 @@ def test_a_guess_tells_how_many_classes_there_are(judge: Judge) -> None:
     found = of(judge(guess, every=100), "trace/plateau-ln-classes")
     assert found is not None
     assert found.captures["vocabulary"] == "4"
+    falling = [1.125 - 0.0005 * n for n in range(50)]
+    guess3 = {"loss": falling, "eval_loss": [1.107] * 50, "eval_accuracy": [0.3315] * 50}
+    assert of(judge(guess3), "trace/plateau-ln-classes") is not None
+    assert of(judge(guess3 | {"eval_accuracy": [0.45] * 50}), "trace/plateau-ln-classes") is None
     learned = guess | {"eval_accuracy": [0.55] * 12}
     assert of(judge(learned, every=100), "trace/plateau-ln-classes") is None
 
