@@ -127,6 +127,8 @@ class _Reader:
         self._now = self._opened(header)
         summary = _SUMMARY.match(header)
         self._indent = summary[1] if summary else ""
+        before = header.partition(HEADER.split()[0])[0]
+        self._quoted = before if before.isspace() else ""
 
     def take(self, number: int, line: Line) -> bool:
         if len(self._lines) >= MOST_OWN_LINES:
@@ -137,6 +139,9 @@ class _Reader:
         self._style = self._style or style
         if HEADER in line.text:
             return self._header(number, line.text)
+        if self._quoted:  # a program that quotes a traceback indents all of it
+            self._indent = self._quoted if line.text.startswith(f"{self._quoted}  File ") else ""
+            self._quoted = ""
         text = self._undrawn(line.text.removeprefix(self._indent))
         going_on = self._message(text, style, number) if self._now.type else self._body(text, number)
         if going_on:

@@ -27,9 +27,9 @@ def spike(view: View, limits: Limits) -> Answer:
     where both are ``sharp`` times the median and above all of those ``noise_points``.
 
     Not in the first ``after`` steps of a run whose start is seen, and not where training was resumed. It has recovered once the
-    loss is within ``recovered`` of the median again, at most ``within`` steps later; then it is a note, unless it reached
-    ``violent`` times the median and such jumps are not usual in this run. Of several the one that has not recovered is told,
-    otherwise the highest.
+    loss is within ``recovered`` of the median again, at most ``within`` steps or ``within_points`` points later; then it is a
+    note, unless it reached ``violent`` times the median and such jumps are not usual in this run. Of several the one that has
+    not recovered is told, otherwise the highest.
     """
     short = too_short(view, limits["points"])
     if short:
@@ -64,7 +64,7 @@ def _sharp(values: Floats, first: int, base: float, limits: Limits) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class _Jump:
-    """A spike: the level before it, its highest value, the point at which it is over (the last one if it never is)."""
+    """A spike: the level before it, its highest value, the point at which it is over (the last one looked at if it isn't)."""
 
     first: int
     last: int
@@ -75,8 +75,9 @@ class _Jump:
 
 def _followed(view: View, limits: Limits, first: int, base: float) -> _Jump:
     until = int(np.searchsorted(view.steps, view.steps[first] + limits["within"], side="right"))
+    until = max(until, first + int(limits["within_points"]))
     back = np.flatnonzero(view.values[first:until] <= (1 + limits["recovered"]) * base)
-    last = first + int(back[0]) if len(back) else len(view.main) - 1
+    last = first + int(back[0]) if len(back) else min(until, len(view.main)) - 1
     return _Jump(first, last, base, float(np.nanmax(view.values[first : last + 1])), len(back) > 0)
 
 
@@ -88,7 +89,7 @@ def _spike(view: View, limits: Limits, jump: _Jump, count: int) -> Seen:
         "factor": shown(jump.peak / jump.base),
         "recovered": f"back at step {at(view.steps[jump.last])}"
         if jump.recovered
-        else "not back by the end of the log",
+        else f"not back by {'the end of the log' if jump.last == len(view.main) - 1 else f'step {at(view.steps[jump.last])}'}",
         "points": str(count),
     }
     norm = view.run.series.get("grad_norm")

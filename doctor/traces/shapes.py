@@ -44,6 +44,7 @@ SHAPES = {
             "after",
             "recovered",
             "within",
+            "within_points",
             "violent",
         ),
     ),

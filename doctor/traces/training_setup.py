@@ -12,7 +12,7 @@ from doctor.traces.series import Run
 from doctor.traces.vocabularies import Vocabulary, known_classes, known_vocabulary
 
 # A run shows its start if its first point lies within so many steps, or within this share of its length.
-FIRST_STEPS = 5
+FIRST_STEPS = 10
 FIRST_SHARE = 0.02
 # A learning rate that rises to its peak within this share of the run warms up.
 MOST_WARMUP = 0.4

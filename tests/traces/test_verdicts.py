@@ -263,3 +263,14 @@ def test_a_gradient_norm_that_was_always_high_has_not_exploded(judge: Judge) -> 
     assert of(judge({"loss": loss, "grad_norm": unscaled}), "trace/grad-norm-exploding") is None
     grown = [1.0] * 30 + [2000.0] * 30
     assert of(judge({"loss": loss, "grad_norm": grown}), "trace/grad-norm-exploding") is not None
+
+
+def test_a_spike_that_is_back_after_many_steps_but_few_points_is_a_note(judge: Judge) -> None:
+    calm = [1.25 + 0.01 * (n % 7) for n in range(300)]
+    risen = [8.0 - 0.1 * n for n in range(60)]
+    back = of(judge({"loss": [*calm, *risen, *calm]}, every=100), "trace/loss-spike")
+    assert back is not None
+    assert back.severity is Severity.NOTE
+    stays = of(judge({"loss": [*calm, *[6.0] * 150, *calm]}, every=100), "trace/loss-spike")
+    assert stays is not None
+    assert (stays.severity, "not back by step 40000" in stays.cause) == (Severity.WARNING, True)
