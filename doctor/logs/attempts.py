@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice, pairwise
 
-from doctor.logs.prefixes import read_lines
+from doctor.logs.prefixes import behind_return, read_lines, time_of
 
 # The opening line is the first with so many letters, among so many lines. One that comes more often opens nothing.
 HEAD, LETTERS, MOST = 20, 8, 500
@@ -42,11 +42,15 @@ class Attempts:
         """The number of the attempt that a line is in."""
         return bisect_right(self.starts, line) - 1
 
+    def start_of(self, line: int) -> int:
+        """The line with which the attempt starts that a line is in."""
+        return self.starts[self.of(line)]
+
     def passed(self, line: int) -> bool:
         """Whether a later attempt has more lines than there are up to this one in its own: it got past what happened here."""
         own = self.of(line)
         later = pairwise((*self.starts[own + 1 :], self.lines + 1))
-        return any(stop - start > line - self.starts[own] for start, stop in later)
+        return any(stop - start > line - self.start_of(line) for start, stop in later)
 
 
 def attempts(log: bytes) -> Attempts:
@@ -57,15 +61,17 @@ def attempts(log: bytes) -> Attempts:
     if opening is None or _ANY_TIME.search(_clean(lines[opening])):
         return Attempts()
     again = list(islice(_again(lines, opening), MOST + 1))
+    if not 0 < len(again) <= MOST:
+        return Attempts()
     alone = not _SEVERAL.search(log)
     starts = [n for n in again if _begins(lines, opening, n, alone)]
-    if len(again) > MOST or (not alone and len(starts) < ONCE * len(again)):
+    if not alone and len(starts) < ONCE * len(again):
         return Attempts()
     return Attempts((1, *(n + 1 for n in starts)), len(lines))
 
 
 def _clean(raw: bytes) -> str:
-    return read_lines(raw.rstrip(b"\r").rpartition(b"\r")[2])[0].text
+    return read_lines(behind_return(raw))[0].text
 
 
 def _says(text: str) -> bool:
@@ -93,8 +99,7 @@ def _begins(lines: Sequence[bytes], opening: int, number: int, alone: bool) -> b
 
 def _stamp(lines: Iterator[bytes] | Sequence[bytes]) -> float | None:
     """The first time that lines tell."""
-    times = (read_lines(raw)[0].time for raw in lines)
-    return next((time for time in times if time is not None), None)
+    return next((time for time in map(time_of, lines) if time is not None), None)
 
 
 def _follows(lines: Sequence[bytes], opening: int, number: int) -> bool:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from doctor.logs import source
-from doctor.logs.prefixes import Line, decoded, has_labels, read_lines, strip_prefixes
+from doctor.logs.prefixes import Line, behind_return, decoded, has_labels, read_lines, strip_prefixes
 from doctor.logs.source import Block
 
 # A hit in a longer line is read in a window around it: whole logs come on one line.
@@ -62,7 +62,7 @@ class BlockLines:
         reach = end + source.OVERLAP  # as far as every block holds, wherever it was cut
         stop = min(stop, reach)
         while start < len(self._data) and stop <= reach:
-            raw = self._data[start:stop].rstrip(b"\r").rpartition(b"\r")[2]
+            raw = behind_return(self._data[start:stop])
             for line in read_lines(self._prefix(begin, stop - len(raw)) + raw, self._has_labels):
                 yield number, line
             begin = start = stop + 1

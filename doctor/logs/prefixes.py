@@ -106,6 +106,16 @@ def decoded(raw: bytes) -> str:
     return _CONTROL.sub("", text).rstrip()
 
 
+def behind_return(raw: bytes) -> bytes:
+    """What of a raw line a terminal shows in the end: what stands behind its last carriage return."""
+    return raw.rstrip(b"\r").rpartition(b"\r")[2]
+
+
+def time_of(raw: bytes) -> float | None:
+    """The time that the prefixes of a raw line tell."""
+    return read_lines(raw)[0].time
+
+
 def has_labels(data: bytes) -> bool:
     """Whether lines of a log begin with the numbers of their tasks, as ``srun -l`` puts them there."""
     return _LABELLED.search(b"\n" + data) is not None

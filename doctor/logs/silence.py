@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise, takewhile
 
-from doctor.logs.prefixes import decoded, read_lines
+from doctor.logs.prefixes import behind_return, decoded, time_of
 
 # So many lines before a record and behind it are looked at.
 BEFORE, BEHIND = 2000, 500
@@ -29,10 +29,10 @@ class Silence:
 
 def silence_before(log: bytes, number: int) -> Silence | None:
     """The silence that an interrupt in line ``number`` of a log ended, if time stamps tell it."""
-    pieces = [line.rstrip(b"\r").rpartition(b"\r")[2] for line in log.split(b"\n", number + BEHIND)]
+    pieces = [behind_return(line) for line in log.split(b"\n", number + BEHIND)]
     first = max(number - 1 - BEFORE, 0)
     before, behind = pieces[first : number - 1], pieces[number - 1 : number + BEHIND]
-    times = [time for time in map(_time, before) if time is not None]
+    times = [time for time in map(time_of, before) if time is not None]
     until = _interrupted(behind)
     if not times or until is None or not _idle_at_end(before):
         return None
@@ -42,17 +42,13 @@ def silence_before(log: bytes, number: int) -> Silence | None:
     return None if zones or seconds < LONGER * longest else Silence(seconds, times[-1])
 
 
-def _time(raw: bytes) -> float | None:
-    return read_lines(raw)[0].time
-
-
 def _idle_at_end(lines: Sequence[bytes]) -> bool:
     """Whether nothing behind the last line with a time may be progress. Clean lines have lost their bars, so raw ones tell."""
-    unstamped = takewhile(lambda raw: _time(raw) is None, reversed(lines))
+    unstamped = takewhile(lambda raw: time_of(raw) is None, reversed(lines))
     return all(_IDLE.match(decoded(raw)) for raw in unstamped)
 
 
 def _interrupted(lines: Sequence[bytes]) -> float | None:
     """The time of the interrupt: that of its first line that has one. What is stamped later may be another run."""
-    signalled = (_time(raw) for raw in lines if _SIGNALLED.search(decoded(raw)))
+    signalled = (time_of(raw) for raw in lines if _SIGNALLED.search(decoded(raw)))
     return next((time for time in signalled if time is not None), None)
