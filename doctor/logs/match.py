@@ -316,25 +316,19 @@ def _named(
     found: Finding, record: Record, facts: Facts, catalog: Catalog, index: Index, skipped: dict[str, str]
 ) -> Finding:
     """The finding of an exception that no signature knows, told by the fallback that knows its kind, if one does."""
+    if found.role is Role.ECHO:
+        return found
     first = replace(record, text=record.chain[0].text, chain=record.chain[:1])
     fallbacks = frozenset(id for id, text in index.texts.items() if text.fallback)
     matches = list(_confirmed(Candidate(first, fallbacks), catalog, index, skipped))
-    if not matches or found.role is Role.ECHO:
+    if not matches:
         return found
     match = min(matches, key=lambda one: not index.texts[one.signature.id].frames)  # who asks for a frame knows more
-    signature, captures = match.signature, match.confirmed.captures
-    prose = explain(signature, facts, captures)
     return replace(
-        found,
-        id=signature.id,
-        title=prose.title,
-        confidence=signature.confidence,
-        role=signature.role,
-        cause=prose.cause,
-        fix=prose.fix,
-        config=prose.config,
-        captures=dict(captures),
-        references=signature.references,
-        explains=signature.explains,
-        fingerprint=fingerprint(signature.id, found.fingerprint),
+        _finding([(match, "")], facts, 0),
+        place=found.place,
+        evidence=found.evidence,
+        count=found.count,
+        ranks=found.ranks,
+        fingerprint=fingerprint(match.signature.id, found.fingerprint),
     )

@@ -73,13 +73,12 @@ def _survival(log: MatchedLog) -> Survived:
 
     Training did if later lines show it, unless only echoes stand behind those: then a rank died here while others trained on.
     """
-    resumed, latest = log.progress.resumed(), _latest_failure(log)
+    resumed, failures = log.progress.resumed(), _own_failures(log)
+    latest = log.attempts.start_of(max(failures)) if failures else 0
     behind = [match for match in log.matches if match.record.line > resumed and not match.record.ignored]
     later = [match for match in behind if match.signature.severity is Severity.ERROR]
     raised = [record for record in log.unknown if record.line > resumed and not record.ignored]
-    died_later = any(match.signature.role is not Role.ECHO for match in later)
-    died_later |= any(not unknown.is_echo(record) for record in raised)
-    went_on = died_later or not (later or raised)
+    went_on = any(line > resumed for line in failures) or not (later or raised)
 
     def survived(record: Record) -> str:
         if record.ignored or (went_on and log.progress.survived(record)):
@@ -89,13 +88,9 @@ def _survival(log: MatchedLog) -> Survived:
     return survived
 
 
-def _latest_failure(log: MatchedLog) -> int:
-    """Where the last attempt that failed by itself starts; 0 if none did."""
-    failed = [
-        match.record
-        for match in log.matches
-        if match.signature.severity is Severity.ERROR and match.signature.role is not Role.ECHO
-    ]
-    failed += [record for record in log.unknown if not unknown.is_echo(record)]
-    last = max((record.line for record in failed if not record.ignored), default=0)
-    return log.attempts.starts[log.attempts.of(last)] if last else 0
+def _own_failures(log: MatchedLog) -> list[int]:
+    """The lines of failures that no other one caused."""
+    known = [match for match in log.matches if match.signature.severity is Severity.ERROR]
+    records = [match.record for match in known if match.signature.role is not Role.ECHO]
+    records += [record for record in log.unknown if not unknown.is_echo(record)]
+    return [record.line for record in records if not record.ignored]
