@@ -9,7 +9,7 @@ from pathlib import Path
 from doctor.weights.dtypes import DTYPES
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Piece:
     """A run of elements in a file: byte offset of the first, and how many."""
 

@@ -41,20 +41,20 @@ def agrees(found: Moments, tensor: torch.Tensor, rel: float) -> None:
 @pytest.mark.parametrize("count", [2, 1000, 2 * ROW - 1, 2 * ROW, BLOCK, CHUNK // 8, CHUNK // 8 - 7])
 def test_agrees_with_torch_in_float64(dtype: str, count: int) -> None:
     tensor = random(dtype, count)
-    agrees(moments_of(tensor, dtype), tensor, 3e-7)
+    agrees(moments_of(tensor, dtype), tensor, 5e-7)
 
 
 @pytest.mark.parametrize("dtype", ["BF16", "F16"])
 def test_whole_chunks_take_the_fast_way_and_agree(dtype: str) -> None:
     tensor = random(dtype, CHUNK // 2)
     tensor[[3, 70_000]] = torch.tensor([0.0, -0.0]).to(tensor.dtype)
-    agrees(moments_of(tensor, dtype), tensor, 3e-7)
+    agrees(moments_of(tensor, dtype), tensor, 5e-7)
 
 
 @pytest.mark.parametrize(("scale", "shift"), [(1e-3, 1.0), (1e-25, 0.0), (1e25, 0.0), (1e-4, -5.0)])
 def test_cancellation_overflow_and_underflow_do_not_cost_digits(scale: float, shift: float) -> None:
     tensor = random("F32", CHUNK // 4, scale, shift)
-    agrees(moments_of(tensor, "F32"), tensor, 3e-7)
+    agrees(moments_of(tensor, "F32"), tensor, 5e-7)
 
 
 @pytest.mark.parametrize("dtype", ["BF16", "F16", "F32"])
