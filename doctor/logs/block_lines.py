@@ -2,9 +2,9 @@
 
 from collections.abc import Iterator
 
-from doctor.logs import source
+from doctor.logs import block_cuts
+from doctor.logs.block_cuts import LogBlock
 from doctor.logs.prefixes import Line, behind_return, decoded, has_labels, read_lines, strip_prefixes
-from doctor.logs.source import Block
 
 # A hit in a longer line is read in a window around it: whole logs come on one line.
 LONG_LINE = 8 * 1024
@@ -19,13 +19,18 @@ class BlockLines:
     ``labelled`` is whether lines begin with the numbers of their tasks: None until a line with a large number asks.
     """
 
-    def __init__(self, block: Block, first: int, newlines: int, labelled: bool | None = None) -> None:
+    def __init__(self, block: LogBlock, first: int, newlines: int, labelled: bool | None = None) -> None:
         self.labelled = labelled
-        self._data = block.data
+        self._block = block
         self._counted = block.start
         self._number = self._asked = first
         self._end = block.end
         self._last = first + newlines
+
+    @property
+    def _data(self) -> bytes:
+        """The block's bytes, which are read from its file only if a line is asked for."""
+        return self._block.data
 
     def number(self, offset: int) -> int:
         """The number of the line that holds this offset."""
@@ -59,7 +64,7 @@ class BlockLines:
         number = self._asked
         begin, stop = self._bounds(end)
         start = max(begin, self._data.rfind(b"\r", begin, end) + 1)
-        reach = end + source.OVERLAP  # as far as every block holds, wherever it was cut
+        reach = end + block_cuts.OVERLAP  # as far as every block holds, wherever it was cut
         stop = min(stop, reach)
         while start < len(self._data) and stop <= reach:
             raw = behind_return(self._data[start:stop])

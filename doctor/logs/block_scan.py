@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 from operator import itemgetter
 from typing import TYPE_CHECKING
 
+from doctor.logs.block_cuts import LogBlock
 from doctor.logs.block_lines import BlockLines
 from doctor.logs.marks import FACT, METRIC
-from doctor.logs.metrics import EVALUATION, HEADINGS, STAGE
+from doctor.logs.metrics import EVALUATION, HEADINGS, STAGE, Hits
 from doctor.logs.prefixes import Line
 from doctor.logs.scan import Scanner
-from doctor.logs.source import Block
 
 # So many of the last hits of progress are looked at; a line may name several losses.
 LAST_PROGRESS = 16
@@ -50,17 +50,26 @@ class BlockScanner:
         self._facts = frozenset(number for number, owner in enumerate(owners) if owner == FACT)
         self._columns: ColumnReader | None = None
 
-    def scan(self, block: Block) -> Scanned:
+    def scan(self, block: LogBlock) -> Scanned:
         """The hits and the metrics of one block: of hits those to be looked at that no earlier block had."""
-        hits, first = self._scanner.hits(block.data), self._metrics.start
-        metrics = [(number - first, end) for number, end in hits if number in self._metrics]
-        others = [(number, end) for number, end in hits if end > block.start and number not in self._metrics]
+        metrics, others = self._apart(self._scanner.hits(block.data), block.start)
         if any(number not in (STAGE, EVALUATION) for number, _ in metrics):
             return self._with_metrics(block, metrics, others)
         newlines = block.data.count(b"\n", block.start, block.end)
         return Scanned([(self._owners[number], end) for number, end in others], newlines)
 
-    def _with_metrics(self, block: Block, metrics: list[tuple[int, int]], others: list[tuple[int, int]]) -> Scanned:
+    def _apart(self, hits: Hits, start: int) -> tuple[Hits, Hits]:
+        """The hits of metrics, numbered as METRIC_PATTERNS are, and those of others that no earlier block had."""
+        first, last = self._metrics.start, self._metrics.stop
+        metrics, others = [], []
+        for number, end in hits:
+            if first <= number < last:
+                metrics.append((number - first, end))
+            elif end > start:
+                others.append((number, end))
+        return metrics, others
+
+    def _with_metrics(self, block: LogBlock, metrics: Hits, others: Hits) -> Scanned:
         """The same for a block that holds metrics. Numpy is loaded by the first of them.
 
         Of metric hits only the last are looked at: they show that training goes on, which a heading does not.
@@ -77,9 +86,7 @@ class BlockScanner:
         looked_at = [*self._beside(metrics, others, line_ends), *((METRIC, end) for end in taken)]
         return Scanned(sorted(looked_at, key=itemgetter(1)), line_ends.number(block.end), columns, steps, labelled)
 
-    def _beside(
-        self, metrics: list[tuple[int, int]], others: list[tuple[int, int]], line_ends: LineEnds
-    ) -> list[tuple[str, int]]:
+    def _beside(self, metrics: Hits, others: Hits, line_ends: LineEnds) -> list[tuple[str, int]]:
         """The hits beside those of metrics. What a line of metrics says of the learning rate is no setting."""
         metric_lines = frozenset(line_ends.of_hits([end for number, end in metrics if number != EVALUATION]))
         lines = line_ends.of_hits([end for _, end in others])
@@ -90,8 +97,10 @@ class BlockScanner:
         ]
 
 
-def _steps(block: Block, line_ends: LineEnds, ends: list[int]) -> tuple[dict[int, tuple[int, Line]], bool | None]:
+def _steps(block: LogBlock, line_ends: LineEnds, ends: list[int]) -> tuple[dict[int, tuple[int, Line]], bool | None]:
     """The lines of these ends as ``Scanned`` has them, and whether they are labelled."""
     lines = BlockLines(block, 0, line_ends.number(block.end))
-    steps = {end: (line_ends.number(end - 1), lines.around(end).with_text("")) for end in ends}
-    return steps, lines.labelled
+    numbers = dict(zip(ends, line_ends.of_hits(ends), strict=True))
+    last = {number: end for end, number in numbers.items()}
+    of_line = {number: lines.around(end).with_text("") for number, end in last.items()}
+    return {end: (number, of_line[number]) for end, number in numbers.items()}, lines.labelled

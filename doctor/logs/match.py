@@ -12,6 +12,7 @@ from doctor.facts import Facts, holds, whole_number
 from doctor.finding import Finding, Lines, Role, Severity, stamp
 from doctor.logs import collectives, unknown
 from doctor.logs.attempts import attempts
+from doctor.logs.block_cuts import Block, LogBlock
 from doctor.logs.confirm import confirm
 from doctor.logs.counting import counts_steps
 from doctor.logs.evidence import MOST_EVIDENCE, different
@@ -20,7 +21,7 @@ from doctor.logs.reader import Candidate, LogReader
 from doctor.logs.records import Record, is_warning, spawned_rank
 from doctor.logs.run_facts import FactReader
 from doctor.logs.silence import silence_before
-from doctor.logs.source import Block, Source, blocks
+from doctor.logs.source import Source, blocks
 from doctor.logs.squeeze import second_pass
 from doctor.logs.survival import Match, MatchedLog, Survivals, survivals_of
 from doctor.logs.watchdog import WaitReader
@@ -67,7 +68,7 @@ def find_in_text(text: str, catalog: Catalog, index: Index) -> LogResult:
 
 
 def find_in_blocks(
-    logs: list[tuple[str, Iterable[Block]]], catalog: Catalog, index: Index, told: Facts | None = None
+    logs: list[tuple[str, Iterable[LogBlock]]], catalog: Catalog, index: Index, told: Facts | None = None
 ) -> LogResult:
     """The same for logs given as paths and blocks."""
     facts, waits, size, lines = FactReader(index.keys), WaitReader(), 0, 0
@@ -100,7 +101,7 @@ def find_in_blocks(
     )
 
 
-def _read(reader: LogReader, pieces: Iterable[Block], catalog: Catalog, index: Index) -> MatchedLog:
+def _read(reader: LogReader, pieces: Iterable[LogBlock], catalog: Catalog, index: Index) -> MatchedLog:
     log = MatchedLog(unread=reader.unread, progress=reader.progress)
     for candidate in map(_ranked, reader.read(pieces)):
         matches = list(_confirmed(candidate, catalog, index, log.skipped))

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from itertools import dropwhile, islice, tee
 from typing import TYPE_CHECKING
 
+from doctor.logs.block_cuts import Block, LogBlock
 from doctor.logs.block_lines import BlockLines
 from doctor.logs.block_scan import LAST_PROGRESS, BlockScanner, Scanned
 from doctor.logs.index import Index
@@ -17,7 +18,6 @@ from doctor.logs.prefixes import Line, decoded, read_lines
 from doctor.logs.records import Record
 from doctor.logs.run_facts import FactReader
 from doctor.logs.scan_ahead import scan_ahead
-from doctor.logs.source import Block
 from doctor.logs.tracebacks import HEADER, ignores, is_retried, read_traceback, with_announced
 from doctor.logs.watchdog import WaitReader
 
@@ -106,9 +106,9 @@ class LogReader:
         self._labelled = False
         self._late = False
 
-    def read(self, blocks: Iterable[Block]) -> Iterator[Candidate]:
+    def read(self, blocks: Iterable[LogBlock]) -> Iterator[Candidate]:
         """All candidates in the order of the log; a traceback comes with the block in which it starts."""
-        ended = True
+        last: LogBlock = Block(b"", 0)
         for block, scanned in scan_ahead(self._scanner, blocks):
             if not self.size:
                 self._facts.take_framework(block.data[:HEAD].decode("utf-8", "replace"), self.path)
@@ -122,9 +122,9 @@ class LogReader:
             self.lines += scanned.newlines
             self.size += block.end - block.start
             self._tracebacks = {number: record for number, record in self._tracebacks.items() if number > self.lines}
-            ended = block.data.endswith(b"\n", 0, block.end)
-            self._tail = block.data[max(block.start, block.end - TAIL) : block.end]
-        self.lines += not ended
+            last = block
+        self._tail = last.data[max(last.start, last.end - TAIL) : last.end]
+        self.lines += bool(self._tail) and not self._tail.endswith(b"\n")
         if self.size > MOST_KEPT:
             self.kept = bytearray()
 
@@ -158,7 +158,7 @@ class LogReader:
             self._metrics = MetricReader(self.path)
         self._metrics.take(metrics, self.lines + 1)
 
-    def _candidates(self, block: Block, scanned: Scanned, lines: BlockLines) -> Iterator[Candidate]:
+    def _candidates(self, block: LogBlock, scanned: Scanned, lines: BlockLines) -> Iterator[Candidate]:
         """Hits behind the block's end count only if they stand in a traceback that starts before it."""
         known = frozenset(self._tracebacks)
         found: dict[tuple[Record, int], set[str]] = {}

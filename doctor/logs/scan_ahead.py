@@ -5,14 +5,14 @@ import threading
 from collections.abc import Iterable, Iterator
 from itertools import chain, islice
 
+from doctor.logs.block_cuts import LogBlock
 from doctor.logs.block_scan import BlockScanner, Scanned
-from doctor.logs.source import Block
 
 # Blocks that are scanned before it is worth while to start others.
-ALONE = 4
+ALONE = 2
 
 
-def scan_ahead(scanner: BlockScanner, blocks: Iterable[Block]) -> Iterator[tuple[Block, Scanned]]:
+def scan_ahead(scanner: BlockScanner, blocks: Iterable[LogBlock]) -> Iterator[tuple[LogBlock, Scanned]]:
     """Blocks with what is in them, in order."""
     left = iter(blocks)
     for block in islice(left, ALONE):
@@ -22,7 +22,7 @@ def scan_ahead(scanner: BlockScanner, blocks: Iterable[Block]) -> Iterator[tuple
         yield from _rest(scanner, chain([following], left))
 
 
-def _rest(scanner: BlockScanner, blocks: Iterator[Block]) -> Iterator[tuple[Block, Scanned]]:
+def _rest(scanner: BlockScanner, blocks: Iterator[LogBlock]) -> Iterator[tuple[LogBlock, Scanned]]:
     if not _can_fork():
         return ((block, scanner.scan(block)) for block in blocks)
     from doctor.logs.scan_workers import scanned_by_others  # no small log waits for its imports

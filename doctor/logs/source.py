@@ -18,17 +18,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, NoReturn, cast
 
 from doctor.errors import LogError
+from doctor.logs import block_cuts
+from doctor.logs.block_cuts import LogBlock, PlainFile, cut_file, cut_stream, unreadable
 
 if TYPE_CHECKING:
     import zstandard
 
-BLOCK = 4 * 1024 * 1024
-OVERLAP = 256 * 1024
-# So much of the line in front of a block comes again, or of one that it starts in the middle of.
-CONTEXT = 16 * 1024
 STDIN = "-"
 SNIFF = 4096
 LONGEST_MAGIC = 6
+# UTF-16 is told by so many of its first bytes.
+WIDE = 64
 # So little of a zstandard stream is unpacked at once that no frame can claim much memory.
 ZSTD_PIECE = 1024
 
@@ -46,19 +46,6 @@ class Source:
 
     path: str
     size: int | None
-
-
-@dataclass(frozen=True, slots=True)
-class Block:
-    """A piece of a log. Matches that end behind ``start`` and not behind ``end`` belong to this block.
-
-    The bytes behind ``end`` come again in the next. Those before ``start`` came before: the line in front, or the
-    start of one that was cut. Only the first block of a log starts at 0.
-    """
-
-    data: bytes
-    end: int
-    start: int = 0
 
 
 def find_sources(paths: list[str], *, needed: bool = True) -> list[Source]:
@@ -146,29 +133,33 @@ def _is_binary(path: str) -> bool:
     return b"\0" in head and _utf16(head) is None and not head.startswith(_MAGIC)
 
 
-def blocks(source: Source, on_read: Callable[[int], None]) -> Iterator[Block]:
+def blocks(source: Source, on_read: Callable[[int], None]) -> Iterator[LogBlock]:
     """The unpacked log, as UTF-8 or whatever bytes it has, in blocks that end at a line end where there is one in reach.
 
     ``on_read`` is told how many bytes of the file were read. Raises LogError if the file can't be read or unpacked.
     """
     try:
         with _open(source) as raw:
-            yield from _cut(_chunks(_unpacked(_Counted(raw, source.size, on_read))))
+            if source.size and _is_plain(raw):
+                yield from cut_file(PlainFile(source.path, raw.fileno()), source.size, on_read)
+            else:
+                yield from cut_stream(_chunks(_unpacked(_Counted(raw, source.size, on_read))))
     except DAMAGED as fault:
-        raise _unreadable(source, fault) from None
+        raise LogError(unreadable(source.path, fault)) from None
     except Exception as fault:
         if type(fault).__name__ != "ZstdError":
             raise
-        raise _unreadable(source, fault) from None
-
-
-def _unreadable(source: Source, fault: Exception) -> LogError:
-    reason = getattr(fault, "strerror", None) or str(fault) or type(fault).__name__
-    return LogError(f"{source.path}: can't be read to its end: {reason}; check that the file is whole and readable")
+        raise LogError(unreadable(source.path, fault)) from None
 
 
 def _open(source: Source) -> BinaryIO:
     return sys.stdin.buffer if source.path == STDIN else open(source.path, "rb", buffering=0)
+
+
+def _is_plain(raw: BinaryIO) -> bool:
+    """Whether a file's bytes are those of its text, neither packed nor UTF-16."""
+    head = os.pread(raw.fileno(), SNIFF, 0)
+    return not head.startswith(_MAGIC) and _utf16(head[:WIDE]) is None
 
 
 class _Counted(RawIOBase):
@@ -258,10 +249,10 @@ def _unpacked(raw: RawIOBase) -> BinaryIO:
 
 
 def _chunks(stream: BinaryIO) -> Iterator[bytes]:
-    """The stream in pieces of about BLOCK bytes; UTF-16, which PowerShell's ``>`` writes, becomes UTF-8."""
-    first = stream.read(BLOCK)
-    encoding = _utf16(first[:64])
-    pieces = chain([first] if first else [], iter(lambda: stream.read(BLOCK), b""))
+    """The stream in pieces of about a block's size; UTF-16, which PowerShell's ``>`` writes, becomes UTF-8."""
+    first = stream.read(block_cuts.BLOCK)
+    encoding = _utf16(first[:WIDE])
+    pieces = chain([first] if first else [], iter(lambda: stream.read(block_cuts.BLOCK), b""))
     if encoding is None:
         yield from pieces
         return
@@ -279,19 +270,3 @@ def _utf16(head: bytes) -> str | None:
         if len(high) >= 4 and high.count(0) > len(high) * 3 // 4 > low.count(0):
             return encoding
     return None
-
-
-def _cut(chunks: Iterator[bytes]) -> Iterator[Block]:
-    """Blocks that overlap by OVERLAP bytes, cut behind a line end where one is in reach."""
-    kept, start = b"", 0
-    for chunk in chunks:
-        data = kept + chunk
-        reach = max(len(data) - OVERLAP, start)
-        end = data.rfind(b"\n", start, reach) + 1 or reach
-        if end > start:
-            yield Block(data, end, start)
-            start = min(CONTEXT, end - (data.rfind(b"\n", 0, end - 1) + 1))
-            data = data[end - start :]
-        kept = data
-    if len(kept) > start:
-        yield Block(kept, len(kept), start)

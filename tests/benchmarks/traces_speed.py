@@ -14,12 +14,12 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
+from doctor.logs.block_cuts import Block
 from doctor.logs.block_scan import BlockScanner
 from doctor.logs.marks import METRIC
 from doctor.logs.metric_points import MetricReader
 from doctor.logs.metrics import METRIC_PATTERNS
 from doctor.logs.scan import compile_patterns
-from doctor.logs.source import Block
 from doctor.points import Points
 
 BLOCK = 4 * 1024 * 1024

@@ -6,9 +6,9 @@ from collections.abc import Callable
 import pytest
 
 from doctor.catalog import Catalog, SignatureFile, catalog_of
+from doctor.logs.block_cuts import Block
 from doctor.logs.index import Index, compile_index
 from doctor.logs.match import LogResult, find_in_blocks
-from doctor.logs.source import Block
 from doctor.signature import parse
 
 TEMPLATE = """

@@ -2,9 +2,9 @@
 
 import pytest
 
+from doctor.logs.block_cuts import Block
 from doctor.logs.block_lines import AFTER, BEFORE, LONG_LINE, BlockLines
 from doctor.logs.prefixes import Line
-from doctor.logs.source import Block
 
 
 def lines_of(data: bytes, first: int) -> BlockLines:

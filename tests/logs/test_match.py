@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 
 from doctor.catalog import Catalog, SignatureFile, catalog_of
 from doctor.finding import Finding, Lines, Severity
+from doctor.logs.block_cuts import Block
 from doctor.logs.collectives import LEFT as LEFT_NORMALLY
 from doctor.logs.index import compile_index
 from doctor.logs.match import MOST_EVIDENCE, LogResult, find_in_blocks, find_in_text
-from doctor.logs.source import Block
 
 Find = Callable[..., LogResult]
 

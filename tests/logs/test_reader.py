@@ -11,13 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from doctor.catalog import Catalog
+from doctor.logs import block_cuts, source
 from doctor.logs import reader as reader_module
-from doctor.logs import source
+from doctor.logs.block_cuts import Block
 from doctor.logs.index import Index
 from doctor.logs.match import LogResult, find_in_blocks
 from doctor.logs.reader import LogReader
 from doctor.logs.run_facts import FactReader
-from doctor.logs.source import Block
 from doctor.logs.watchdog import WaitReader
 
 Find = Callable[..., LogResult]
@@ -64,10 +64,10 @@ def log_of(pieces: list[tuple[int, int]]) -> bytes:
 def cut(data: bytes, block: int, small: Catalog, index: Index) -> LogResult:
     """The result on a log that is read in chunks of this size."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(source, "OVERLAP", 2048)
-        patch.setattr(source, "CONTEXT", 2048)
+        patch.setattr(block_cuts, "OVERLAP", 2048)
+        patch.setattr(block_cuts, "CONTEXT", 2048)
         patch.setattr("doctor.logs.block_lines.LONG_LINE", 1024)
-        blocks = source._cut(data[n : n + block] for n in range(0, len(data), block))
+        blocks = block_cuts.cut_stream(data[n : n + block] for n in range(0, len(data), block))
         return find_in_blocks([("run.log", blocks)], small, index)
 
 
@@ -174,15 +174,15 @@ def test_a_small_log_is_kept_for_the_second_pass_and_a_large_one_is_not(
 READ_MUCH = """
 import resource, sys
 from doctor.catalog import catalog_of
-from doctor.logs import source
+from doctor.logs import block_cuts, source
 from doctor.logs.index import compile_index
 from doctor.logs.match import find_in_blocks
 catalog = catalog_of([])
 index = compile_index(catalog)
 line = b"2026-11-24 05:11:18,001 [INFO] step 7 of many, nothing to see\\n"
-piece = (line * (source.BLOCK // len(line) + 1))[: source.BLOCK]
+piece = (line * (block_cuts.BLOCK // len(line) + 1))[: block_cuts.BLOCK]
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-result = find_in_blocks([("run.log", source._cut(piece for _ in range(64)))], catalog, index)
+result = find_in_blocks([("run.log", block_cuts.cut_stream(piece for _ in range(64)))], catalog, index)
 print(result.size, (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)
 """
 
@@ -201,8 +201,8 @@ def test_a_long_log_takes_the_memory_of_a_few_blocks(root: Path) -> None:
 def test_lines_of_metrics_are_counted_across_blocks(
     small_index: Index, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(source, "BLOCK", 40_000)
-    monkeypatch.setattr(source, "OVERLAP", 2_000)
+    monkeypatch.setattr(block_cuts, "BLOCK", 40_000)
+    monkeypatch.setattr(block_cuts, "OVERLAP", 2_000)
     log = tmp_path / "run.log"
     log.write_text(
         "".join(f"{{'loss': {n}.5}}\n" if n % 7 == 3 else f"line {n} of the log\n" for n in range(1, 20_000))

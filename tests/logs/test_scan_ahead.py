@@ -1,12 +1,14 @@
 """Blocks come back in order with what is in them, whoever scanned them and whatever became of the others."""
 
+import errno
 import os
+import re
 import signal
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from multiprocessing import synchronize
 from pathlib import Path
@@ -14,13 +16,14 @@ from pathlib import Path
 import pytest
 
 from doctor.errors import LogError
-from doctor.logs.block_scan import BlockScanner
+from doctor.logs import block_cuts
+from doctor.logs.block_cuts import Block, Extent, LogBlock, PlainFile, cut_file
+from doctor.logs.block_scan import BlockScanner, Scanned
 from doctor.logs.marks import METRIC
 from doctor.logs.metrics import METRIC_PATTERNS
 from doctor.logs.scan import compile_patterns
 from doctor.logs.scan_ahead import ALONE, scan_ahead
 from doctor.logs.scan_workers import SLOT, WORKERS
-from doctor.logs.source import Block
 
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="forks on Linux only")
 
@@ -45,10 +48,10 @@ def workers() -> set[int]:
     return found
 
 
-def check(scanner: BlockScanner, blocks: list[Block], found: Iterator[tuple[Block, object]]) -> None:
+def check(scanner: BlockScanner, blocks: Sequence[LogBlock], found: Iterator[tuple[LogBlock, Scanned]]) -> None:
     for block, (same, scanned) in zip(blocks, found, strict=True):
         alone = scanner.scan(block)
-        assert same is block
+        assert (same.data, same.end, same.start) == (block.data, block.end, block.start)
         assert (scanned.hits, scanned.newlines) == (alone.hits, alone.newlines)
         assert scanned.metrics.value.tolist() == alone.metrics.value.tolist() != []
 
@@ -57,6 +60,46 @@ def check(scanner: BlockScanner, blocks: list[Block], found: Iterator[tuple[Bloc
 def test_blocks_come_in_order_with_what_is_in_them(scanner: BlockScanner, count: int) -> None:
     blocks = made(count)
     check(scanner, blocks, scan_ahead(scanner, iter(blocks)))
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> Path:
+    path = tmp_path / "run.log"
+    path.write_bytes(b"".join(block.data for block in made(60)))
+    return path
+
+
+def extents(log: Path) -> Iterator[Extent]:
+    with open(log, "rb") as file, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(block_cuts, "BLOCK", 200)
+        patch.setattr(block_cuts, "OVERLAP", 50)
+        yield from cut_file(PlainFile(str(log), file.fileno()), log.stat().st_size, lambda count: None)
+
+
+@LINUX
+def test_blocks_of_a_file_are_read_by_those_who_scan_them(scanner: BlockScanner, log: Path) -> None:
+    found = list(scan_ahead(scanner, extents(log)))
+    assert len(found) > 2 * ALONE
+    assert ["data" in vars(block) for block, _ in found] == [n < ALONE for n in range(len(found))]
+    check(scanner, list(extents(log)), iter(found))
+
+
+@LINUX
+def test_a_file_that_others_can_not_read_is_told(
+    scanner: BlockScanner, log: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cut, pread = list(extents(log)), os.pread
+    before, ours = workers(), os.getpid()
+
+    def refused(descriptor: int, size: int, offset: int) -> bytes:
+        if os.getpid() != ours:
+            raise OSError(errno.EIO, "Input/output error")
+        return pread(descriptor, size, offset)
+
+    monkeypatch.setattr(os, "pread", refused)
+    with pytest.raises(LogError, match=re.escape(f"{log}: can't be read to its end: Input/output error")):
+        list(scan_ahead(scanner, iter(cut)))
+    assert workers() == before
 
 
 @LINUX

@@ -1,4 +1,4 @@
-"""Sources: what counts as a log, how it is unpacked, and how it is cut into blocks."""
+"""Sources: what counts as a log, and how it is unpacked."""
 
 import bz2
 import gzip
@@ -12,12 +12,10 @@ from pathlib import Path
 
 import pytest
 import zstandard
-from hypothesis import given
-from hypothesis import strategies as st
 
 from doctor.errors import LogError
-from doctor.logs import source
-from doctor.logs.source import Block, Source, blocks, find_sources
+from doctor.logs import block_cuts, source
+from doctor.logs.source import Source, blocks, find_sources
 
 TEXT = b"".join(b"step %d loss %d.%d\n" % (n, n % 7, n) for n in range(4000))
 NO_SUCH = "no such file or folder; give a log file, a folder of logs, or - for standard input"
@@ -270,8 +268,8 @@ def test_standard_input_is_read(root: Path) -> None:
 
 
 def test_a_file_that_grows_is_read_as_far_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(source, "BLOCK", 100)
-    monkeypatch.setattr(source, "OVERLAP", 10)
+    monkeypatch.setattr(block_cuts, "BLOCK", 100)
+    monkeypatch.setattr(block_cuts, "OVERLAP", 10)
     path = tmp_path / "run.log"
     path.write_bytes(TEXT)
     (found,) = find_sources([str(path)])
@@ -291,72 +289,3 @@ def test_what_is_read_is_told(tmp_path: Path) -> None:
     for _ in blocks(Source(str(path), path.stat().st_size), told.append):
         pass
     assert sum(told) == path.stat().st_size
-
-
-# Blocks
-
-
-@given(
-    st.binary(max_size=300).map(lambda data: data.replace(b"a", b"\n")),
-    st.integers(1, 50),
-    st.integers(0, 50),
-    st.integers(0, 20),
-)
-def test_blocks_put_together_are_the_log(data: bytes, block: int, overlap: int, context: int) -> None:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(source, "OVERLAP", overlap)
-        patch.setattr(source, "CONTEXT", context)
-        cut = list(source._cut(data[n : n + block] for n in range(0, len(data), block)))
-    assert joined(cut) == data
-    at = 0
-    for one in cut:
-        assert one.data == data[at - one.start : at - one.start + len(one.data)]
-        assert b"\n" not in one.data[: one.start][:-1]
-        assert len(one.data) - one.end >= overlap or one is cut[-1]
-        at += one.end - one.start
-
-
-def test_a_block_ends_at_a_line_end_where_there_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(source, "OVERLAP", 4)
-    monkeypatch.setattr(source, "CONTEXT", 3)
-    assert list(source._cut([b"ab\ncd\nefghi", b"jklmnopqr\n"])) == [
-        Block(b"ab\ncd\nefghi", 6),
-        Block(b"cd\nefghijklmnopqr\n", 14, 3),
-        Block(b"mnopqr\n", 7, 3),
-    ]
-
-
-ONE_GIGABYTE = """
-import resource, sys
-from doctor.logs import source
-piece = {piece}
-def chunks():
-    for _ in range(256):
-        yield piece
-before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-size = sum(block.end - block.start for block in source._cut(chunks()))
-print(size, (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)
-"""
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="ru_maxrss is in other units elsewhere")
-@pytest.mark.parametrize(
-    "piece",
-    [
-        "bytes(source.BLOCK)",
-        "(b'loss: 1.0\\n' * source.BLOCK)[:source.BLOCK]",
-        "b'x' * 9 + b'\\n' + bytes(source.BLOCK - 10)",
-    ],
-)
-def test_a_gigabyte_takes_the_memory_of_a_few_blocks(root: Path, piece: str) -> None:
-    script = ONE_GIGABYTE.format(piece=piece)
-    done = subprocess.run(
-        [sys.executable, "-c", script],
-        capture_output=True,
-        text=True,
-        env={**os.environ, "PYTHONPATH": str(root)},
-        check=True,
-    )
-    size, megabytes = map(int, done.stdout.split())
-    assert size == 2**30
-    assert megabytes < 40

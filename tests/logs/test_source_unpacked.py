@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from doctor.errors import LogError
-from doctor.logs import source
+from doctor.logs import block_cuts
 from doctor.logs.source import Source, blocks
 
 TEXT = b"".join(b"step %d loss %d.%d\n" % (n, n % 7, n) for n in range(4000))
@@ -102,7 +102,7 @@ def test_a_packed_log_that_claims_much_memory_is_refused(tmp_path: Path) -> None
 
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be"])
 def test_utf_16_becomes_utf_8(tmp_path: Path, encoding: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(source, "BLOCK", 999)  # odd: characters are cut in two
+    monkeypatch.setattr(block_cuts, "BLOCK", 999)  # odd: characters are cut in two
     text = "RuntimeError: Größe 漢字 🏖️\r\n" * 300
     path = tmp_path / "run.log"
     path.write_bytes(text.encode(encoding))
