@@ -50,8 +50,9 @@ _NOBODY = (
     r"experiments?|work(?:space)?|software|apps?|opt|env|envs|home|users?|scratch|nobackup|jobs?|slurm|\$\w+)\b(?![-_]?[a-z])|"
     r"(?:project|proj|job|slurm|grp|group)[-_]?\w*\d|\d"
 )
-# Personal folders by convention, where nothing else tells the name.
-_SCRATCH = (
+# Personal folders by convention, where nothing else tells the name: below a disk's homes, and of its scratch space.
+_PERSONAL = (
+    rf"(?<![\w./-])(?:/[\w.-]{{1,30}}){{0,3}}/(?:home\d{{0,2}}|users?|u)/(?!{_NOBODY})(?P<secret>[A-Za-z][\w.-]{{1,31}})(?=/)",
     rf"(?<![\w.-])(?:/(?:gpfs|lustre|beegfs|nfs|mnt|exports/[\w-]+))?/scratch\d?/(?!{_NOBODY})(?P<secret>[a-z][\w.-]{{2,31}})(?=/)",
 )
 
@@ -97,7 +98,7 @@ class Redactor:
         """A text without secrets, people and machines."""
         for kind, pattern in _SECRETS:
             text = self._each(kind, pattern, text)
-        for pattern in (*_USER_PATHS, *_ACCOUNTS, *_SCRATCH):
+        for pattern in (*_USER_PATHS, *_ACCOUNTS, *_PERSONAL):
             text = self._each("user", pattern, text)
         for user in self._users:
             text = re.sub(

@@ -35,6 +35,10 @@ PHRASES = {
     "/home/maria/run/train.py": "maria",
     "C:\\Users\\maria\\train.py": "maria",
     "/scratch/maria7/run/train.py": "maria7",
+    "/users/maria/run/train.py": "maria",
+    "/storage/home3/maria/run/train.py": "maria",
+    "/project/p123/users/maria/run/train.py": "maria",
+    "/u/maria/run": "maria",
     "/lustre/scratch/maria7/run/train.py": "maria7",
     "View run at: https://wandb.ai/maria-lopez/bert/runs/6ktyafba": "maria-lopez",
     "wandb: Currently logged in as: maria-lopez (team)": "maria-lopez",
@@ -44,6 +48,7 @@ PHRASES = {
 }
 HARMLESS = (
     "/data/train/part-1.json below /scratch/datasets/c4 and /scratch/project_465000/x",
+    "/data/users/all/x and /usr/lib/python3/site-packages/app/users/views.py and https://x.org/users/guide/a",
     "https://docs.wandb.ai/guides/launch, https://wandb.ai/authorize, HF_HOME=/scratch/$USER/hf",
     "cuDNN version 9.1.0.70 and driver 570.86.10",
     "(tokenizer.pad_token = tokenizer.eos_token e.g.)",
