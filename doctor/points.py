@@ -26,7 +26,8 @@ class Points:
     ``step[r]`` is the global step of record r (NaN where the source doesn't tell it), ``line[r]`` its line (counted from 1;
     0 where there are no lines), ``rank[r]`` the rank that printed it (NO_RANK where unknown), ``time[r]`` its time in
     seconds on an arbitrary clock (NaN where unknown), ``restart[r]`` whether the source says that training was resumed
-    between the record before and this one, ``stage[r]`` whether it says that a further stage of training began there.
+    between the record before and this one, ``stage[r]`` whether it says that a further stage of training began there,
+    ``ended[r]`` whether it summed up a run that was done.
     ``total`` is the number of steps that the source says were taken (NaN where unknown). ``unread`` names the columns of a
     table whose numbers are no metrics that are known, if it has no others.
 
@@ -44,6 +45,7 @@ class Points:
     time: Floats
     restart: Flags
     stage: Flags
+    ended: Flags
     total: float = math.nan
     unread: tuple[str, ...] = ()
 
@@ -78,6 +80,7 @@ def points_of_rows(
         time=np.full(len(rows), np.nan),
         restart=np.zeros(len(rows), np.bool_),
         stage=np.zeros(len(rows), np.bool_),
+        ended=np.zeros(len(rows), np.bool_),
     )
 
 
@@ -114,4 +117,5 @@ _COLUMNS: dict[str, type[np.generic]] = {
     "time": np.float64,
     "restart": np.bool_,
     "stage": np.bool_,
+    "ended": np.bool_,
 }

@@ -9,7 +9,7 @@ from doctor.logs.keyed_numbers import KeyFinder, has_series
 from doctor.logs.metric_elapsed import AVERAGED, elapsed_told
 from doctor.logs.metric_evaluations import evaluated
 from doctor.logs.metric_prefixes import LineHeads
-from doctor.logs.metric_records import IS_STEP, Records, Steps, find_records, steps_taken, steps_told
+from doctor.logs.metric_records import IS_END, IS_STEP, Records, Steps, find_records, steps_taken, steps_told
 from doctor.logs.metric_regions import LineEnds, Regions, cut_regions
 from doctor.logs.metric_tables import written_out
 from doctor.logs.metrics import EVALUATION, RESUME, STAGE, TABLES, Hits, metric_hits
@@ -52,7 +52,7 @@ class MetricColumns:
 
     ``steps`` and ``elapsed`` (seconds since the loop's start) are what the records themselves say. ``resumed[r]`` is 1 if
     training was resumed in this block between record r and the one before, ``stages[r]`` the number of the stage that began
-    there, or else 0; the last entry stands for a record behind the block.
+    there, or else 0, ``ended[r]`` 1 if a run was summed up there; the last entry stands for a record behind the block.
     """
 
     series: Small
@@ -65,6 +65,7 @@ class MetricColumns:
     time: Floats
     resumed: Small
     stages: Small
+    ended: Small
     total: float
 
 
@@ -114,8 +115,9 @@ def _columns(regions: Regions, numbers: Numbers, resumed: Ints, stages: Ints) ->
         line=regions.lines(records.start).astype(np.int32),
         rank=heads.ranks(),
         time=heads.times(),
-        resumed=_before(records, resumed, np.ones(len(resumed), np.int32)),
+        resumed=_before(records, resumed, np.ones(1, np.int32)),
         stages=_before(records, stages, _stage_numbers(regions.text, stages)),
+        ended=_before(records, numbers.start[IS_END[numbers.key]], np.ones(1, np.int32)),
         total=steps_taken(numbers),
     )
 

@@ -17,7 +17,7 @@ class MetricReader:
         self._path = path
         self._steps = StepReader()
         self._elapsed = ElapsedReader()
-        self._resumed, self._stages = _Announced(), _Announced()
+        self._resumed, self._stages, self._ended = _Announced(), _Announced(), _Announced()
         self._points = PointColumns(path, NAMES)
 
     def take(self, columns: MetricColumns, first_line: int) -> None:
@@ -38,6 +38,7 @@ class MetricReader:
                 time=columns.time,
                 restart=self._resumed.numbers(columns.resumed) > 0,
                 stage=self._stages.rises(columns.stages),
+                ended=self._ended.numbers(columns.ended) > 0,
                 total=columns.total,
             )
         )

@@ -17,7 +17,8 @@ IS_STEP = np.array([key.series in ROLES for key in KEYS])
 
 
 _HEADER, _STEP, _STEP_IN_EPOCH = has_series(HEADER), has_series(STEP), has_series(STEP_IN_EPOCH)
-_EPOCH, _END = has_series("epoch"), has_series(END)
+IS_END = has_series(END)
+_EPOCH = has_series("epoch")
 _PRIMARY = np.array([key.primary for key in KEYS])
 
 
@@ -38,7 +39,7 @@ def find_records(text: Bytes, numbers: Numbers) -> Records:
     ends = np.flatnonzero(_ENDS[text])
     piece = _under_headers(text, ends, numbers, np.searchsorted(ends, numbers.start))
     holds = np.zeros((3, len(ends) + 1), np.bool_)
-    for row, keys in enumerate((_PRIMARY, ~IS_STEP, _END)):
+    for row, keys in enumerate((_PRIMARY, ~IS_STEP, IS_END)):
         holds[row, piece[keys[numbers.key]]] = True
     kept = np.flatnonzero(holds[0] & holds[1] & ~holds[2])
     of_number = np.searchsorted(kept, piece)

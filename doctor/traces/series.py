@@ -55,13 +55,14 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class _Records:
-    """A row a record: its step, filled in and global within its run, its run, whether training was resumed before it, and how
-    many further stages have begun."""
+    """A row a record: its step, filled in and global within its run, its run, whether training was resumed before it, how many
+    further stages have begun, and how many runs were done."""
 
     step: Floats
     run: Small
     restart: Flags
     stage: Ints
+    ended: Ints
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,8 +145,9 @@ def _records(points: Points, interval: float | None) -> _Records:
     """The records of a source, those of each rank in a row."""
     epoch, counted = _column(points, "epoch"), bool(np.isnan(points.step).all())
     step = _counted(points, interval) if counted else points.step
-    runs, stages = np.zeros(len(step), np.int32), np.cumsum(points.stage, dtype=np.int64)
-    records = _Records(np.nan_to_num(_filled(step), nan=0.0), runs, points.restart.copy(), stages)
+    runs = np.zeros(len(step), np.int32)
+    stages, ended = np.cumsum(points.stage, dtype=np.int64), np.cumsum(points.ended, dtype=np.int64)
+    records = _Records(np.nan_to_num(_filled(step), nan=0.0), runs, points.restart.copy(), stages, ended)
     for rank in np.unique(points.rank):
         _find_runs(records, np.flatnonzero(points.rank == rank), epoch, counted)
     return records
@@ -187,10 +189,17 @@ def _find_runs(records: _Records, rows: Ints, epoch: Floats, counted: bool) -> N
         records.step[rows] += _offsets(records.step[rows], epoch)
     counter = epoch if counted else records.step[rows]
     falls = np.diff(counter, prepend=np.nan) < 0
-    new = falls & (counter <= NEW_RUN * np.fmax.accumulate(counter))
+    new = falls & ((counter <= NEW_RUN * np.fmax.accumulate(counter)) | _behind_end(falls, records.ended[rows]))
     records.run[rows] = np.cumsum(new) + records.stage[rows]
     new |= np.diff(records.stage[rows], prepend=0) > 0
     records.restart[rows] = (records.restart[rows] | falls) & ~new & (np.arange(len(rows)) > 0)
+
+
+def _behind_end(falls: Flags, ended: Ints) -> Flags:
+    """At which falls of a counter a run has been done since the fall before."""
+    behind, at = falls.copy(), np.flatnonzero(falls)
+    behind[at] = np.diff(ended[at], prepend=0) > 0
+    return behind
 
 
 def _offsets(step: Floats, epoch: Floats) -> Floats:

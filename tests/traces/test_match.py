@@ -199,6 +199,7 @@ def spread(points: Points, ranks: list[int], apart: float) -> Points:
         time=np.repeat(points.time, count),
         restart=np.repeat(points.restart, count),
         stage=np.repeat(points.stage, count),
+        ended=np.repeat(points.ended, count),
         rank=np.tile(np.array(ranks), records),
     )
 

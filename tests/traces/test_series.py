@@ -81,6 +81,14 @@ def test_a_counter_that_starts_again_is_another_run(read: Read) -> None:
     assert (first.number, second.number, second.restarts) == (0, 1, ())
 
 
+@pytest.mark.parametrize(("summary", "runs"), [("{'train_runtime': 9.5, 'epoch': 3.0}\n", 2), ("", 1)])
+def test_epochs_that_fall_behind_a_runs_summary_are_another_run(read: Read, summary: str, runs: int) -> None:
+    first = "".join(f"{{'loss': 1.5, 'epoch': {n / 4}}}\n" for n in range(1, 13))
+    evaluated = "{'eval_loss': 1.25, 'epoch': 3.0}\n"
+    second = "".join(f"{{'loss': 2.5, 'epoch': {n / 2}}}\n" for n in range(4, 9))
+    assert len(runs_of(read(first + summary + evaluated + second))) == runs
+
+
 def test_a_further_stage_is_another_run_on_all_ranks(read: Read) -> None:
     lines = [f"[rank{rank}]: step: {step} loss: {step + rank}.5\n" for step in range(1, 5) for rank in (0, 1)]
     runs = runs_of(read("".join(["stage 1\n", *lines[:4], "[rank0]: stage 2\n", *lines[4:]])))
