@@ -14,6 +14,8 @@ from doctor.logs.prefixes import behind_return, read_lines, time_of
 HEAD, LETTERS, MOST = 20, 8, 500
 # The stamps before and behind a start are looked for in so many lines, and so many seconds apart.
 NEAR, PAUSE = 50, 5.0
+# Without a pause so many lines of the head must come again, so many seconds behind the start before: no rank starts so late.
+SAME, LATE = 5, 120.0
 # So many of the lines that say what the opening says must start an attempt, where several processes may say it.
 ONCE = 0.8
 
@@ -55,7 +57,7 @@ class Attempts:
 
 def attempts(log: bytes) -> Attempts:
     """The attempts in a log. A further one starts where the opening line comes again after a pause that time stamps show, or
-    where the line behind it does so too."""
+    where the line behind it does so too, or, where there is no pause, the whole head."""
     lines = log.split(b"\n")
     opening = next((n for n, raw in enumerate(lines[:HEAD]) if _says(_clean(raw))), None)
     if opening is None or _ANY_TIME.search(_clean(lines[opening])):
@@ -64,7 +66,7 @@ def attempts(log: bytes) -> Attempts:
     if not 0 < len(again) <= MOST:
         return Attempts()
     alone = not _SEVERAL.search(log)
-    starts = [n for n in again if _begins(lines, opening, n, alone)]
+    starts = [n for earlier, n in pairwise((opening, *again)) if _begins(lines, earlier, n, alone)]
     if not alone and len(starts) < ONCE * len(again):
         return Attempts()
     return Attempts((1, *(n + 1 for n in starts)), len(lines))
@@ -88,13 +90,15 @@ def _again(lines: Sequence[bytes], opening: int) -> Iterator[int]:
     )
 
 
-def _begins(lines: Sequence[bytes], opening: int, number: int, alone: bool) -> bool:
-    """Whether the clock jumps before a line; where there is none, whether what follows comes again as well."""
+def _begins(lines: Sequence[bytes], earlier: int, number: int, alone: bool) -> bool:
+    """Whether the clock jumps before a line, or a whole head comes again late; without a clock, whether what follows does."""
     before = _stamp(reversed(lines[max(number - NEAR, 0) : number]))
     behind = _stamp(lines[number : number + NEAR])
     if before is None or behind is None:
-        return alone and _follows(lines, opening, number)
-    return abs(behind - before) >= PAUSE
+        return alone and (_follows(lines, earlier, number) or _repeats(lines, earlier, number))
+    return abs(behind - before) >= PAUSE or (
+        alone and _is_late(lines, earlier, behind) and _repeats(lines, earlier, number)
+    )
 
 
 def _stamp(lines: Iterator[bytes] | Sequence[bytes]) -> float | None:
@@ -102,7 +106,24 @@ def _stamp(lines: Iterator[bytes] | Sequence[bytes]) -> float | None:
     return next((time for time in map(time_of, lines) if time is not None), None)
 
 
-def _follows(lines: Sequence[bytes], opening: int, number: int) -> bool:
-    """Whether what stands behind the opening stands behind this line too."""
-    first, second = (next(filter(_says, map(_clean, lines[at + 1 : at + HEAD])), None) for at in (opening, number))
+def _follows(lines: Sequence[bytes], earlier: int, number: int) -> bool:
+    """Whether what stands behind the earlier of two openings stands behind the other too."""
+    first, second = (next(filter(_says, map(_clean, lines[at + 1 : at + HEAD])), None) for at in (earlier, number))
     return first is not None and first == second
+
+
+def _repeats(lines: Sequence[bytes], earlier: int, number: int) -> bool:
+    """Whether the head behind one of two openings comes again behind the other."""
+    first, second = (_head(lines[at + 1 : at + HEAD]) for at in (earlier, number))
+    return len(first) >= SAME and first == second
+
+
+def _is_late(lines: Sequence[bytes], earlier: int, time: float) -> bool:
+    """Whether a time is long behind that of an opening."""
+    since = _stamp(lines[earlier : earlier + NEAR])
+    return since is not None and time - since >= LATE
+
+
+def _head(lines: Sequence[bytes]) -> list[list[str]]:
+    """What the lines of a head say but for numbers, without those that may come at any time."""
+    return [_NUMBER.split(text) for text in map(_clean, lines) if _says(text) and not _ANY_TIME.search(text)]

@@ -22,7 +22,7 @@ from doctor.logs.records import Record, is_warning, spawned_rank
 from doctor.logs.run_facts import FactReader
 from doctor.logs.silence import silence_before
 from doctor.logs.source import Source, blocks
-from doctor.logs.squeeze import second_pass
+from doctor.logs.squeeze import Mended, second_pass
 from doctor.logs.survival import Match, MatchedLog, Survivals, survivals_of
 from doctor.logs.watchdog import WaitReader
 from doctor.masks import fingerprint, masked
@@ -186,10 +186,17 @@ def _read_again(reader: LogReader, log: MatchedLog, catalog: Catalog, index: Ind
     """Add what line ends had broken, and drop the tracebacks that it explains."""
     found = {match.signature.id for match in log.matches}
     for one in second_pass(bytes(reader.kept), index, found, log.skipped):
+        signature = catalog.signature(one.id)
         inside = [record for record in log.unknown if record.line <= one.first <= record.last_line]
+        inside = [record for record in inside if signature.role is not Role.ECHO or _raises(record, one)]
         log.unknown = [record for record in log.unknown if record not in inside]
         record = inside[0] if inside else reader.placed(one.line.with_text(one.confirmed.text), one.first, one.last)
-        log.matches.append(Match(catalog.signature(one.id), record, one.confirmed))
+        log.matches.append(Match(signature, record, one.confirmed))
+
+
+def _raises(record: Record, mended: Mended) -> bool:
+    """Whether what was mended is an exception of a traceback, not words between the frames that pass another one on."""
+    return any(mended.first <= raised.line <= mended.last for raised in record.chain)
 
 
 def _confirmed(candidate: Candidate, catalog: Catalog, index: Index, skipped: dict[str, str]) -> Iterator[Match]:

@@ -15,6 +15,8 @@ SURE_DIGITS = 2
 _ANSI = re.compile(
     r"(?:\x1b|\\u001[bB]|\\x1b|\\033)(?:\[[0-9;:?]*[ -/]*[@-~]|\][^\x07\x1b]{0,200}(?:\x07|\x1b\\)|[()][A-Z0-9])"
 )
+# Ray puts this behind a line that several workers printed.
+_REPEATED = re.compile(r" ?\[repeated \d{1,9}x across cluster\](?: \(Ray deduplicates logs.*)?$")
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\u200b\u2028\u2029\ufeff]")
 
 _STAMP = r"\d\d:\d\d:\d\d(?:[.,]\d{1,9})?"
@@ -25,6 +27,7 @@ _PREFIXES = (
     r"(?:> ?)+(?=\S|\s{2}|$)",  # a quoted ticket
     r"\[rank(?P<rank_torch>\d{1,6})\]:? ?",
     rf"(?P<level_word>{_LEVEL}):? ?(?=\[(?:rank|Rank|RANK)[:= ]?\d)",
+    rf"(?P<level_basic>{_LEVEL}):(?=\d{{4}}-\d\d-\d\d[T ])",
     r"\[(?:default|trainer|worker)(?P<local_elastic>\d{1,6})\]: ?",
     r"\[[^\s,\]]{1,60},(?:mpirank:)?(?P<rank_mpi>\d{1,6})(?:,[^\s\]]{1,60})?\]<std(?:out|err)>: ?",
     r"\[(?P<rank_plain>\d{1,5})\](?: \[\d{1,5}\])? ",
@@ -43,6 +46,8 @@ _PREFIXES = (
     r"(?P<host_pdsh>[a-z][a-z0-9.-]{0,60}\d[a-z0-9.-]{0,60}): (?=\[|\s|Traceback|\d{4}-|[\w.]+(?:Error|Exception)\b)",
     rf"[^\s\d\[]?\[?(?P<day_iso>\d{{4}}[-/]\d\d[-/]\d\d)[T _](?P<clock_iso>{_STAMP})(?:Z|\s?[+-]\d\d:?\d\d)?[\]】]?:?"
     r"(?: std(?:out|err) [FP])? ?",
+    r"\| (?=\d{4}-\d\d-\d\d )",
+    rf"\| (?P<level_loguru>{_LEVEL}|SUCCESS|TRACE) {{0,5}}\| ?(?:[\w.<>]{{1,80}}:[\w.<>]{{1,80}}:\d+ - )?",
     rf"\[(?P<level_optuna>[DIWEC]) (?P<day_optuna>\d{{4}}-\d\d-\d\d) (?P<clock_optuna>{_STAMP})\] ?",
     rf"\[?(?P<day_us>\d\d/\d\d)/(?:\d\d){{1,2}} (?P<clock_us>{_STAMP})\]? ?",
     rf"- (?:[\w.]{{1,80}} - )?(?P<level_python>{_LEVEL})(?: - [\w.]{{1,80}})? - ",
@@ -103,6 +108,8 @@ def decoded(raw: bytes) -> str:
     text = raw[:LONGEST_LINE].decode("utf-8", "replace")
     if "\x1b" in text or "\\" in text:
         text = _ANSI.sub("", text)
+    if "across cluster]" in text:
+        text = _REPEATED.sub("", text)
     return _CONTROL.sub("", text).rstrip()
 
 

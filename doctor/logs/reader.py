@@ -232,8 +232,10 @@ class LogReader:
         text = "\n".join(raised.text for raised in found.chain)
         placed = self.placed(header.with_text(text), min(found.lines), max(found.lines))
         behind = (line.text for number, line in again if number > placed.last_line and line.text)
-        gone = before is not None and (ignores(before.text) or is_retried(lines.above(end), list(islice(behind, 2))))
-        record = replace(placed, chain=found.chain, ignored=gone)
+        gone = before is not None and (
+            ignores(before.text, done=self.progress.done > 0) or is_retried(lines.above(end), list(islice(behind, 2)))
+        )
+        record = replace(placed, chain=found.chain, ignored=gone, logged=bool(header.level))
         self._tracebacks.update(dict.fromkeys(found.lines, record))
         return record
 

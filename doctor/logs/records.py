@@ -46,7 +46,8 @@ class Raised:
 class Record:
     """One clean line (``chain`` is empty), or one traceback with its exceptions, the first that was raised first.
 
-    ``ignored`` is whether Python says that it went on without it, or the program that it tries again.
+    ``ignored`` is whether Python says that it went on without it, or the program that it tries again. ``logged`` is whether a
+    logger printed the traceback, so that somebody caught it.
     """
 
     path: str
@@ -58,6 +59,7 @@ class Record:
     time: float | None
     chain: tuple[Raised, ...] = ()
     ignored: bool = False
+    logged: bool = False
 
 
 def spawned_rank(record: Record) -> int | None:

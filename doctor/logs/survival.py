@@ -13,6 +13,8 @@ from doctor.signature import Signature
 
 # What is said of a failure that did not end the run, or not the run that the log ends with.
 WENT_ON = " Training went on behind it, so it did not end this run."
+AGAIN = " Training went on behind others like it, so it did not end this run."
+CAUGHT = " It was caught or ignored where it was raised."
 EARLIER = " It ended an earlier attempt; the log goes on with a later one, which got further or failed in its own way."
 
 
@@ -79,10 +81,15 @@ def _survival(log: MatchedLog) -> Survived:
     later = [match for match in behind if match.signature.severity is Severity.ERROR]
     raised = [record for record in log.unknown if record.line > resumed and not record.ignored]
     went_on = any(line > resumed for line in failures) or not (later or raised)
+    caught = {record.text for record in log.records() if record.logged and log.progress.survived(record)}
 
     def survived(record: Record) -> str:
-        if record.ignored or (went_on and log.progress.survived(record)):
+        if record.ignored:
+            return CAUGHT
+        if went_on and log.progress.survived(record):
             return WENT_ON
+        if went_on and record.logged and (record.text in caught or (caught and not record.text)):
+            return AGAIN
         return EARLIER if record.last_line < latest or log.attempts.passed(record.line) else ""
 
     return survived

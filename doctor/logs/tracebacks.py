@@ -17,6 +17,7 @@ _IGNORED = re.compile(
     r"Exception ignored (?:in|on|while)\b|Exception in thread Thread-\d+ \(_readerthread\)|"
     r"Error in atexit\._run_exitfuncs:|\bTrial \d+ failed with parameters: "
 )
+_IN_THREAD = re.compile(r"Exception in thread \S")
 # What a program prints that caught an exception and tries again, and what it prints if that was for the last time.
 _RETRIED = re.compile(
     r"(?i)\b(?:re-?trying|trying (?:it )?(?:again|once more)|will (?:be )?retr(?:y|ied)|attempt \d+ ?(?:of|/) ?\d)"
@@ -93,9 +94,12 @@ def read_traceback(lines: Iterator[tuple[int, Line]]) -> Traceback | None:
     return reader.result() or (reader.cut() if next(lines, None) is None else None)
 
 
-def ignores(before: str) -> bool:
-    """Whether the line before a traceback says that Python went on without the exception: in __del__, or at exit."""
-    return _IGNORED.search(before) is not None
+def ignores(before: str, *, done: bool = False) -> bool:
+    """Whether the line before a traceback says that Python went on without the exception: in __del__, or at exit.
+
+    Once the run is ``done``, a thread that ends with one costs nothing.
+    """
+    return _IGNORED.search(before) is not None or (done and _IN_THREAD.match(before) is not None)
 
 
 def is_retried(before: str, behind: Sequence[str]) -> bool:
@@ -252,9 +256,9 @@ class _Reader:
 
 _ANEW = re.compile(
     r"\[?\d{4}-\d\d-\d\d|\[?[EWIF]\d{3,4} \d\d:|(?:DEBUG|INFO|WARNING|ERROR|CRITICAL)\b|\[(?:INFO|WARNING|ERROR|rank\d)|"
-    r"\s*\d{1,3}%\||(?i:step|epoch|iter(?:ation)?)[ :=]{1,9}\d|Exception ignored in|\S+: UserWarning|"
+    r"\s*\d{1,3}%\||(?i:step|epoch|iter(?:ation)?)[ :=]{1,9}\d|Exception (?:ignored )?in |\S+: UserWarning|"
     r"(?i:train(?:ing|er)? (?:is |was |has )?(?:complete|finished|done)\b)|"
-    r"wandb: ?|={10,}|-{10,}|={3,} |\{'|srun:|slurmstepd:|Killed|Terminated$|\S+: line \d+:\s+\d+ [A-Z]|```"
+    r"wandb: ?|={10,}|-{10,}|\*{10,}|={3,} |\{'|srun:|slurmstepd:|Killed|Terminated$|\S+: line \d+:\s+\d+ [A-Z]|```"
 )
 
 

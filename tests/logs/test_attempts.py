@@ -38,6 +38,19 @@ def test_without_a_pause_the_second_line_must_come_again_too() -> None:
     assert starts(log("10", "10")) == (1,)
 
 
+HEADING = "{clock}Start training\n" + "".join(f"reading the file {n} of config {{n}}\n" for n in "abcde")
+
+
+@pytest.mark.parametrize(
+    ("clock", "begun"), [("2026-11-24 04:{m}:00 ", (1, 27)), ("", (1, 27)), ("2026-11-24 04:00:{m} ", (1,))]
+)
+def test_a_whole_head_that_comes_again_late_needs_no_pause(clock: str, begun: tuple[int, ...]) -> None:
+    stamps = [clock.format(m=m) for m in (10, 20)]
+    runs = [HEADING.format(clock=stamp, n=n) + f"{stamps[1]}acc 0.{n}\n" * 20 for n, stamp in enumerate(stamps, 2)]
+    assert starts("".join(runs)) == begun
+    assert starts("".join(runs).replace("config 3", "another")) == (1,)
+
+
 @pytest.mark.parametrize("word", ["torchrun train.py", "[rank1]: hello", "multiprocessing/spawn.py"])
 def test_processes_that_begin_alike_are_no_attempts(word: str) -> None:
     assert starts(f"Loading the question set\nReading shards\n{word}\n" * 2) == (1,)

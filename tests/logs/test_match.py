@@ -328,6 +328,31 @@ def test_what_python_ignores_ended_nothing(before: str, error: str, find: Find) 
     assert only(find(f"{steps}{traceback}\n")).severity is Severity.ERROR
 
 
+@pytest.mark.parametrize(("logged", "errors"), [("ERROR:2025-01-02 03:04:05,678:", 0), ("", 1)])
+def test_what_a_logger_printed_before_and_training_went_on_behind_ends_nothing(
+    logged: str, errors: int, find: Find
+) -> None:
+    caught = logged + TRACEBACK.format(error="OSError: disk") + "\nnext answer\n"
+    cut = "".join(caught.splitlines(keepends=True)[:3])
+    steps = STEP.format(n=1) + STEP.format(n=2)
+    for last in (caught, cut):
+        found = find(caught + steps + last).findings
+        assert len([one for one in found if one.severity is Severity.ERROR]) == errors
+
+
+def test_a_thread_that_ends_behind_the_run_costs_nothing(find: Find) -> None:
+    thread = "Exception in thread Thread-9:\n" + TRACEBACK.format(error="OSError: disk") + "\n"
+    ended = "{'train_runtime': 3.5, 'epoch': 1.0}\nEnd of training.\n"
+    assert [one for one in find(ended + thread).findings if one.severity is Severity.ERROR] == []
+    assert [one for one in find("started\n" + thread).findings if one.severity is Severity.ERROR] != []
+
+
+def test_an_echo_between_frames_does_not_explain_the_traceback(find_all: Find) -> None:
+    remote = "ray.exceptions.RayTaskError(OSError): \x1b[36mray::work()\x1b[39m (pid=1, ip=10.0.0.1)"
+    traceback = TRACEBACK.format(error=f'{remote}\n  File "w.py", line 2, in work\n    g()\nOSError: disk')
+    assert set(ids(find_all(traceback.encode()))) == {"unknown/exception", "ray/task-error"}
+
+
 @pytest.mark.parametrize(
     ("before", "behind", "gone"),
     [

@@ -54,6 +54,9 @@ PREFIXES = [
     # loggers
     ("2025-01-02 03:04:05,678 ", None, None, "01-02 03:04:05.678"),
     ("2025/01/02 03:04:05 ", None, None, "01-02 03:04:05.000"),
+    ("ERROR:2025-01-02 03:04:05,678:", None, None, "01-02 03:04:05.678"),
+    ("2025-01-02 03:04:05.678 | SUCCESS  | __main__:<module>:12 - ", None, None, "01-02 03:04:05.678"),
+    ("| 2025-01-02 03:04:05 | INFO | ", None, None, "01-02 03:04:05.000"),
     ("[2025-01-02T03:04:05+01:00] ", None, None, "01-02 03:04:05.000"),
     ("【2025-01-02 03:04:05】", None, None, "01-02 03:04:05.000"),
     ("2025-01-02 03:04:05,678 - ERROR - __main__ - ", None, None, "01-02 03:04:05.678"),
@@ -161,10 +164,20 @@ def test_a_level_is_told() -> None:
         "E1124 04:39:59.123456 19 a.py:7] ",
         "2025-01-02 03:04:05,678 - INFO - root - ",
         "INFO 01-02 03:04:05 x.py:12] ",
+        "ERROR:2025-01-02 03:04:05,678:",
+        "2025-01-02 03:04:05.678 | ERROR    | a.b:main:12 - ",
+        "| 2025-01-02 03:04:05 | INFO | ",
     ]
     assert [
         strip_prefixes(prefix + "x").level != "" for prefix in [*prefixes, "", "[rank0]: ", "2025-01-02T03:04:05Z "]
-    ] == [True] * 4 + [False] * 3
+    ] == [True] * 7 + [False] * 3
+
+
+def test_what_ray_says_of_equal_lines_goes() -> None:
+    (line,) = read_lines(b"\x1b[36m(Worker pid=7)\x1b[0m KeyError: 'a'\x1b[32m [repeated 16x across cluster]\x1b[0m")
+    assert line.text == "KeyError: 'a'"
+    (line,) = read_lines(b"(W pid=7) x [repeated 3x across cluster] (Ray deduplicates logs by default. See https://x)")
+    assert line.text == "x"
 
 
 def test_stamps_of_every_kind_compare() -> None:

@@ -164,6 +164,8 @@ ValueError: bad row
         "=== 2026-11-24 05:29:33 attempt 2 on gpu-node-03 ===",
         "run.sh: line 1:    29 Killed                  python train.py",
         "Terminated",
+        "Exception in thread NetStatThr:",
+        "*****************************************",
     ],
 )
 def test_a_message_ends_where_something_else_starts(behind: str) -> None:
@@ -356,3 +358,5 @@ def test_the_summary_of_a_tracker_is_no_part_of_a_message() -> None:
 def test_the_thread_that_reads_a_child_ends_nothing() -> None:
     assert ignores("Exception in thread Thread-2 (_readerthread):")
     assert not ignores("Exception in thread Thread-2 (train):")
+    assert ignores("Exception in thread Thread-2 (train):", done=True)
+    assert not ignores("what a thread raised:", done=True)
