@@ -71,6 +71,7 @@ _GLUED = re.compile(r"(?<=\S)\s?(?=\[rank\d{1,6}\]: Traceback \(most recent call
 
 
 _ERROR_LEVELS = {"ERROR", "CRITICAL", "E", "F", "C"}
+_SAYS_LEVEL = re.compile(rf"{_LEVEL}\b")
 _SAYS_ERROR = re.compile(r"(?:ERROR|CRITICAL|FATAL)\b")
 
 
@@ -92,6 +93,11 @@ class Line:
     def says_error(self) -> bool:
         """Whether a logger put the level of an error before it, or it begins with one."""
         return self.is_error_record or _SAYS_ERROR.match(self.text) is not None
+
+    @property
+    def is_logged(self) -> bool:
+        """Whether a logger put a level before it, or it begins with one."""
+        return bool(self.level) or _SAYS_LEVEL.match(self.text) is not None
 
     @property
     def is_error_record(self) -> bool:

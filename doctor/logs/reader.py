@@ -235,7 +235,12 @@ class LogReader:
         gone = before is not None and (
             ignores(before.text, done=self.progress.done > 0) or is_retried(lines.above(end), list(islice(behind, 2)))
         )
-        record = replace(placed, chain=found.chain, ignored=gone, logged=bool(header.level))
+        record = replace(
+            placed,
+            chain=found.chain,
+            ignored=gone,
+            logged=bool(header.level) or (before is not None and before.is_logged),
+        )
         self._tracebacks.update(dict.fromkeys(found.lines, record))
         return record
 

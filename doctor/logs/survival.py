@@ -81,7 +81,9 @@ def _survival(log: MatchedLog) -> Survived:
     later = [match for match in behind if match.signature.severity is Severity.ERROR]
     raised = [record for record in log.unknown if record.line > resumed and not record.ignored]
     went_on = any(line > resumed for line in failures) or not (later or raised)
-    caught = {record.text for record in log.records() if record.logged and log.progress.survived(record)}
+    relaunched = any(match.signature.role is Role.ECHO for match in later)
+    seen = (record for record in log.records() if record.logged and log.progress.survived(record))
+    caught = set() if relaunched else {record.text for record in seen}
 
     def survived(record: Record) -> str:
         if record.ignored:

@@ -30,6 +30,8 @@ MOST_LINES = 4000
 MOST_OWN_LINES = 1200
 MOST_MESSAGE_LINES = 60
 MOST_APART = 100
+# So many lines of others may stand between a header and its first frame.
+MOST_BETWEEN = 3
 
 _FRAME = re.compile(r'\s*File "(?P<path>[^"\n]+)", line (?P<line>\d{1,9})(?:, in (?P<function>.+))?')
 _BOX_FRAME = re.compile(r"(?P<path>\S+\.py):(?P<line>\d{1,9}) in (?P<function>[\w.<>]+)")
@@ -126,7 +128,7 @@ class _Reader:
         self._pending: list[int] = []
         self._style: tuple[bool, bool] | None = None
         self._chained = False
-        self._strayed = False
+        self._strayed = 0
         self._spawned = False
         self._now = self._opened(header)
         summary = _SUMMARY.match(header)
@@ -216,21 +218,22 @@ class _Reader:
             self._now.frames.append(Frame(frame["path"], int(frame["line"]), (frame["function"] or "").strip()))
             return True
         exception = None if text[:1].isspace() or _REMOTE.search(text) else _EXCEPTION.match(text)
-        if exception and (self._now.frames or exception["message"]):
+        if exception and (self._now.frames or (exception["message"] and not self._strayed)):
             self._now.type, self._now.line, self._now.message = exception["type"], number, [text]
             return True
         return self._source(text)
 
     def _source(self, text: str) -> bool:
-        """A source line goes to the frame above it; anything else that is not indented ends a traceback without a box."""
+        """A source line goes to the frame above it; of other lines that are not indented few may come before the first frame."""
         words = _BOX_SOURCE.sub("", text).strip()
         if self._now.frames and words and not self._now.frames[-1].source and self._is_source(text):
             last = self._now.frames[-1]
             self._now.frames[-1] = Frame(last.path, last.line, last.function, words)
             return True
         indented = not text or text[:1].isspace()
-        self._strayed |= not indented
-        return indented or self._now.boxed or self._now.cell or bool(self._now.frames)
+        self._strayed += not indented
+        between = self._strayed <= MOST_BETWEEN or bool(self._now.frames)
+        return indented or self._now.boxed or self._now.cell or between
 
     def _is_source(self, text: str) -> bool:
         """A box shows the lines around as well, and marks the one that ran."""

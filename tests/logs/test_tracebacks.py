@@ -355,6 +355,14 @@ def test_the_summary_of_a_tracker_is_no_part_of_a_message() -> None:
     assert chain(text) == ["KeyError: 'label'"]
 
 
+@pytest.mark.parametrize(("lines", "found"), [(3, ["KeyError: 'label'"]), (4, [])])
+def test_few_lines_of_others_may_stand_before_the_first_frame(lines: int, found: list[str]) -> None:
+    header, _, rest = PLAIN.strip("\n").partition("\n")
+    text = "\n".join([header, *["local rank 0: ready"] * lines, rest])
+    traceback = read(text)
+    assert [one.text for one in (traceback.chain if traceback else ())] == found
+
+
 def test_the_thread_that_reads_a_child_ends_nothing() -> None:
     assert ignores("Exception in thread Thread-2 (_readerthread):")
     assert not ignores("Exception in thread Thread-2 (train):")
