@@ -157,9 +157,9 @@ def _open(source: Source) -> BinaryIO:
 
 
 def _is_plain(raw: BinaryIO) -> bool:
-    """Whether a file's bytes are those of its text, neither packed nor UTF-16."""
+    """Whether a file's bytes are those of its text, neither packed nor UTF-16 nor indented."""
     head = os.pread(raw.fileno(), SNIFF, 0)
-    return not head.startswith(_MAGIC) and _utf16(head[:WIDE]) is None
+    return not head.startswith(_MAGIC) and _utf16(head[:WIDE]) is None and not _INDENTED.match(head)
 
 
 class _Counted(RawIOBase):
@@ -254,12 +254,23 @@ def _chunks(stream: BinaryIO) -> Iterator[bytes]:
     encoding = _utf16(first[:WIDE])
     pieces = chain([first] if first else [], iter(lambda: stream.read(block_cuts.BLOCK), b""))
     if encoding is None:
-        yield from pieces
+        yield from [_dedented(first)] if len(first) < block_cuts.BLOCK else pieces
         return
     decoder = codecs.getincrementaldecoder(encoding)("replace")
     for piece in pieces:
         yield decoder.decode(piece).encode("utf-8", "replace")
     yield decoder.decode(b"", final=True).encode("utf-8", "replace")
+
+
+# How a log begins that was pasted from a block of code, and each of its lines.
+_INDENTED = re.compile(rb"\s*?[ \t]{2}")
+_INDENTATION = re.compile(rb"^[ \t]*(?=[^ \t\r\n])", re.M)
+
+
+def _dedented(log: bytes) -> bytes:
+    """A log without the indentation that all its lines share."""
+    shared = os.path.commonprefix([found[0] for found in _INDENTATION.finditer(log)]) if _INDENTED.match(log) else b""
+    return re.sub(rb"(?m)^" + shared, b"", log) if shared else log
 
 
 def _utf16(head: bytes) -> str | None:
