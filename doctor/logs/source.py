@@ -269,8 +269,9 @@ _INDENTATION = re.compile(rb"^[ \t]*(?=[^ \t\r\n])", re.M)
 
 def _dedented(log: bytes) -> bytes:
     """A log without the indentation that all its lines share."""
-    shared = os.path.commonprefix([found[0] for found in _INDENTATION.finditer(log)]) if _INDENTED.match(log) else b""
-    return re.sub(rb"(?m)^" + shared, b"", log) if shared else log
+    indentations = {found[0] for found in _INDENTATION.finditer(log)} if _INDENTED.match(log) else set[bytes]()
+    shared = min(indentations, key=len, default=b"")
+    return re.sub(rb"(?m)^" + shared, b"", log) if all(one.startswith(shared) for one in indentations) else log
 
 
 def _utf16(head: bytes) -> str | None:
