@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, BinaryIO, NoReturn, cast
 from doctor.errors import LogError
 from doctor.logs import block_cuts
 from doctor.logs.block_cuts import LogBlock, PlainFile, cut_file, cut_stream, unreadable
+from doctor.logs.pasted import unpasted
 
 if TYPE_CHECKING:
     import zstandard
@@ -140,7 +141,7 @@ def blocks(source: Source, on_read: Callable[[int], None]) -> Iterator[LogBlock]
     """
     try:
         with _open(source) as raw:
-            if source.size and _is_plain(raw):
+            if source.size is not None and source.size >= block_cuts.BLOCK and _is_plain(raw):
                 yield from cut_file(PlainFile(source.path, raw.fileno()), source.size, on_read)
             else:
                 yield from cut_stream(_chunks(_unpacked(_Counted(raw, source.size, on_read))))
@@ -157,9 +158,9 @@ def _open(source: Source) -> BinaryIO:
 
 
 def _is_plain(raw: BinaryIO) -> bool:
-    """Whether a file's bytes are those of its text, neither packed nor UTF-16 nor indented."""
+    """Whether a file's bytes are those of its text, neither packed nor UTF-16."""
     head = os.pread(raw.fileno(), SNIFF, 0)
-    return not head.startswith(_MAGIC) and _utf16(head[:WIDE]) is None and not _INDENTED.match(head)
+    return not head.startswith(_MAGIC) and _utf16(head[:WIDE]) is None
 
 
 class _Counted(RawIOBase):
@@ -254,24 +255,12 @@ def _chunks(stream: BinaryIO) -> Iterator[bytes]:
     encoding = _utf16(first[:WIDE])
     pieces = chain([first] if first else [], iter(lambda: stream.read(block_cuts.BLOCK), b""))
     if encoding is None:
-        yield from [_dedented(first)] if len(first) < block_cuts.BLOCK else pieces
+        yield from [unpasted(first)] if len(first) < block_cuts.BLOCK else pieces
         return
     decoder = codecs.getincrementaldecoder(encoding)("replace")
     for piece in pieces:
         yield decoder.decode(piece).encode("utf-8", "replace")
     yield decoder.decode(b"", final=True).encode("utf-8", "replace")
-
-
-# How a log begins that was pasted from a block of code, and each of its lines.
-_INDENTED = re.compile(rb"\s*?[ \t]{2}")
-_INDENTATION = re.compile(rb"^[ \t]*(?=[^ \t\r\n])", re.M)
-
-
-def _dedented(log: bytes) -> bytes:
-    """A log without the indentation that all its lines share."""
-    indentations = {found[0] for found in _INDENTATION.finditer(log)} if _INDENTED.match(log) else set[bytes]()
-    shared = min(indentations, key=len, default=b"")
-    return re.sub(rb"(?m)^" + shared, b"", log) if all(one.startswith(shared) for one in indentations) else log
 
 
 def _utf16(head: bytes) -> str | None:
