@@ -51,6 +51,6 @@ def _unbroken(log: bytes) -> bytes:
 def _is_width(width: int, lines: list[str]) -> bool:
     """Whether the length of the longest lines is that of a terminal at which lines were broken."""
     full = [n for n, line in enumerate(lines[:-1]) if len(line) == width and not _BORDER.fullmatch(line)]
-    inside = {_NUMBER.sub("0", lines[n]) for n in full if _INSIDE.fullmatch(lines[n][-1] + lines[n + 1][:1])}
+    inside = {_NUMBER.sub("0", lines[n]) for n in full if _INSIDE.fullmatch(lines[n][-1:] + lines[n + 1][:1])}
     near = sum(len(line) > width - NEAR for line in lines)
     return NARROWEST <= width <= WIDEST and len(inside) >= LEAST and len(full) >= MOST * near

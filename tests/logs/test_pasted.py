@@ -18,6 +18,7 @@ WIDTHS = [80, 100, 132]
         (b"a\n  b\n", b"a\n  b\n"),
         (b"  \n  \n", b"  \n  \n"),
         (b"", b""),
+        (b"\n", b"\n"),
     ],
 )
 def test_what_all_lines_are_indented_by_goes(text: bytes, seen: bytes) -> None:
