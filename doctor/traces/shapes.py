@@ -1,6 +1,7 @@
 """The shapes that a trace signature may name."""
 
 from doctor.traces import (
+    broken_shapes,
     eval_shapes,
     loss_shapes,
     moving_shapes,
@@ -12,11 +13,12 @@ from doctor.traces import (
 from doctor.traces.view import Shape
 
 SHAPES = {
+    # broken_shapes
+    "nonfinite": Shape(broken_shapes.nonfinite, ("row", "share", "after", "opening")),
+    "nonfinite-beside-finite": Shape(broken_shapes.nonfinite_beside_finite, ("row", "share", "after", "opening")),
+    "masked-nan": Shape(broken_shapes.masked_nan, ("row", "from")),
+    "zero": Shape(broken_shapes.zero, ("below", "row", "from", "grad_norm")),
     # loss_shapes
-    "nonfinite": Shape(loss_shapes.nonfinite, ("row", "share", "after", "opening")),
-    "nonfinite-beside-finite": Shape(loss_shapes.nonfinite_beside_finite, ("row", "share", "after", "opening")),
-    "masked-nan": Shape(loss_shapes.masked_nan, ("row", "from")),
-    "zero": Shape(loss_shapes.zero, ("below", "row", "from", "grad_norm")),
     "at-uniform": Shape(loss_shapes.at_uniform, ("points", "steps", "near", "moved", "few", "few_near")),
     "at-classes": Shape(loss_shapes.at_classes, ("points", "steps", "near", "moved", "most")),
     "above-uniform": Shape(loss_shapes.above_uniform, ("points", "steps", "above", "slope")),
