@@ -43,6 +43,16 @@ def nonfinite_beside_finite(view: View, limits: Limits) -> Answer:
     return None if (~np.isfinite(loss.values)).any() or _masked(view) else answer
 
 
+def nonfinite_alone(view: View, limits: Limits) -> Answer:
+    """The last ``row`` points or more are not finite, and no training loss is printed beside them that could tell where it
+    began."""
+    bad, loss = ~np.isfinite(view.values), view.run.series.get("loss")
+    if (loss is not None and len(loss)) or len(bad) < limits["row"] or not bad[-int(limits["row"]) :].all():
+        return None
+    finite = np.flatnonzero(~bad)
+    return _turned(view, int(finite[-1]) + 1 if len(finite) else 0)
+
+
 def _masked(view: View) -> bool:
     """Whether the loss only looks finite: it is exactly zero where the judged series is not finite."""
     beside = view.beside("loss")

@@ -16,6 +16,7 @@ SHAPES = {
     # broken_shapes
     "nonfinite": Shape(broken_shapes.nonfinite, ("row", "share", "after", "opening")),
     "nonfinite-beside-finite": Shape(broken_shapes.nonfinite_beside_finite, ("row", "share", "after", "opening")),
+    "nonfinite-alone": Shape(broken_shapes.nonfinite_alone, ("row",)),
     "masked-nan": Shape(broken_shapes.masked_nan, ("row", "from")),
     "zero": Shape(broken_shapes.zero, ("below", "row", "from", "grad_norm")),
     # loss_shapes
