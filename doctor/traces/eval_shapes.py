@@ -22,19 +22,24 @@ QUALITIES = {
 }
 # A quality is near its best where its error is within this share of the lowest.
 NEAR_BEST = 0.05
+# So many evaluations tell how large a loss is at the start.
+FIRST = 3
 
 
 def overfit(view: View, limits: Limits) -> Answer:
     """An evaluation loss above its best by ``ratio`` and by ``rise`` at the last ``row`` evaluations, while the training loss
-    has gone on falling, by ``fall`` of itself and by more than its noise.
+    has gone on falling, by ``fall`` of itself and by more than its noise. ``few`` evaluations do where the last is
+    ``few_ratio`` times the best.
 
     Where a quality is still at its best at the end, that one tells which checkpoint to take; where its error has shrunk by
     ``gain`` since the loss was best, it is a note.
     """
-    short = too_short(view, limits["points"])
+    short = too_short(view, limits["few"])
     if short:
         return short
     best = _worse_since(view, limits)
+    if best is not None and len(view.main) < limits["points"]:
+        best = best if view.values[-1] > limits["few_ratio"] * view.values[best] else None
     if best is None or _only_dipped(view.values, best, limits["level"]):
         return None
     change, noise = _train_change(view, best)
@@ -50,6 +55,21 @@ def eval_divergence(view: View, limits: Limits) -> Answer:
         return short
     best = _worse_since(view, limits)
     return None if best is None or not _train_change(view, best)[0] > limits["train"] else _since_best(view, best)
+
+
+def eval_lost(view: View, limits: Limits) -> Answer:
+    """An evaluation loss of ``much`` times its best at the end, and at ``most`` of the evaluations since, ``points`` of them or
+    more, whatever the training loss says."""
+    short = too_short(view, limits["points"] + 1)
+    if short:
+        return short
+    values = view.values
+    if not np.isfinite(values).all() or not values.min() > 0:
+        return None
+    best = int(np.argmin(values))
+    far = values[best + 1 :] > limits["much"] * values[best]
+    lost = len(far) >= limits["points"] and far.mean() >= limits["most"] and far[-1]
+    return _since_best(view, best) if lost and not _only_dipped(values, best, limits["level"]) else None
 
 
 def by_heart(view: View, limits: Limits) -> Answer:
@@ -99,12 +119,14 @@ def stands_below(view: View, limits: Limits) -> Answer:
 
 
 def _worse_since(view: View, limits: Limits) -> int | None:
-    """The best evaluation, if the last ``row`` are worse by ``ratio`` and by ``rise``."""
+    """The best evaluation, if the last ``row`` are worse by ``ratio`` and by ``rise``, which is at most ``scale`` of the first
+    evaluations: a loss that is small from the start rises by little."""
     values = view.values
     if not np.isfinite(values).all():
         return None
     best = int(np.argmin(values))
-    worse = (values > (1 + limits["ratio"]) * values[best]) & (values > values[best] + limits["rise"])
+    rise = min(limits["rise"], limits["scale"] * float(np.median(values[:FIRST])))
+    worse = (values > (1 + limits["ratio"]) * values[best]) & (values > values[best] + rise)
     return best if len(values) - 1 - best >= limits["row"] and worse[-int(limits["row"]) :].all() else None
 
 

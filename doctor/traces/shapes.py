@@ -60,8 +60,12 @@ SHAPES = {
     "drop-at-resume": Shape(moving_shapes.drop_at_resume, ("points", "least", "ratio", "noise")),
     "staircase": Shape(moving_shapes.staircase, ("points", "borders", "drop", "inside")),
     # eval_shapes
-    "overfit": Shape(eval_shapes.overfit, ("points", "ratio", "rise", "row", "fall", "level", "gain")),
-    "eval-divergence": Shape(eval_shapes.eval_divergence, ("points", "ratio", "rise", "row", "train")),
+    "overfit": Shape(
+        eval_shapes.overfit,
+        ("points", "few", "few_ratio", "ratio", "rise", "scale", "row", "fall", "level", "gain"),
+    ),
+    "eval-divergence": Shape(eval_shapes.eval_divergence, ("points", "ratio", "rise", "scale", "row", "train")),
+    "eval-lost": Shape(eval_shapes.eval_lost, ("points", "much", "most", "level")),
     "by-heart": Shape(eval_shapes.by_heart, ("points", "from", "scratch", "start", "tuned", "epochs")),
     "stands-below": Shape(eval_shapes.stands_below, ("points", "share", "ratio")),
     # scaled_shapes
