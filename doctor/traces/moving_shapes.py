@@ -6,7 +6,7 @@ import numpy as np
 
 from doctor.finding import Confidence, Severity
 from doctor.points import Flags, Floats
-from doctor.traces.robust import noise_of
+from doctor.traces.robust import kendall_tau, noise_of
 from doctor.traces.rolling import median_before, median_of_windows, noise_before
 from doctor.traces.series import Series
 from doctor.traces.view import Answer, Limits, Seen, Undecided, View, at, shown, too_short
@@ -131,13 +131,14 @@ def spike_score(values: Floats, sigmas: float = 7.0, width: int = 1000) -> float
 def divergence(view: View, limits: Limits) -> Answer:
     """The median of the last tenth exceeds the best median of as many points by ``ratio``, by ``rise`` and by ``noise`` times
     its uncertainty; the best lies before the last third and behind the warm-up's first half. Or the run ends ``worse`` times
-    above its own start, whatever it reached in between."""
-    short = too_short(view, limits["points"])
+    above its own start, whatever it reached in between. ``few`` points do where the last third lies ``much`` times above the
+    start and they rise all along, by a rank correlation of ``tau``."""
+    short = too_short(view, limits["few"])
     if short:
         return short
     values, steps = view.values[np.isfinite(view.values)], view.steps[np.isfinite(view.values)]
     if len(values) < limits["points"]:
-        return None
+        return _runs_away(view, limits, values, steps)
     width = _tenth(values)
     starts, medians = median_of_windows(values, width)
     lowest, end = int(np.argmin(medians)), float(medians[-1])
@@ -161,6 +162,21 @@ def divergence(view: View, limits: Limits) -> Answer:
     }
     captures |= _rate(view, limits, float(steps[turn]))
     return Seen(int(np.searchsorted(view.steps, steps[turn])), len(view.main) - 1, captures)
+
+
+def _runs_away(view: View, limits: Limits, values: Floats, steps: Floats) -> Answer:
+    """A run of few points that rises from its start on, so far that no warm-up explains it."""
+    if not view.setup.starts or len(values) < limits["few"]:
+        return too_short(view, limits["points"])
+    last, level = values[2 * len(values) // 3 :], max(float(np.median(values[:FEWEST])), float(values[0]))
+    away = last.min() > max(limits["much"] * level, level + limits["rise"])
+    if not away or kendall_tau(values) < limits["tau"]:
+        return too_short(view, limits["points"])
+    if steps[-1] - steps[0] < view.setup.warmup + limits["after"]:
+        return Undecided("loss: the log ends within the warm-up")
+    captures = {"first_step": at(steps[0]), "before": shown(values[0])}
+    captures |= {"value": shown(values[-1]), "last_step": at(steps[-1]), "what": "away"}
+    return Seen(0, len(view.main) - 1, captures)
 
 
 def _worse_than_start(values: Floats, ratio: float) -> bool:
