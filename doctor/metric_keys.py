@@ -159,6 +159,7 @@ KEYS = (
     Key("eval_exact_match", rf"{_EVAL}[_ /.](?:exact[_ ]match|em)"),
     Key("eval_bleu", rf"{_EVAL}[_ /.](?:sacre)?bleu(?:[_ ]score)?"),
     Key("eval_rouge", rf"{_EVAL}[_ /.]rouge-?l"),
+    Key("eval_correlation", rf"{_EVAL}[_ /.](?:spearman|pearson|kendall|matthews|mcc)\w{{0,20}}"),
     Key("eval_wer", rf"{_EVAL}[_ /.]wer"),
     Key("eval_cer", rf"{_EVAL}[_ /.]cer"),
     Key("accuracy", rf"mean_token_accuracy|token_acc|{_TRAIN}[_ /.]?{_ACC}|{_ACC}[_ /]{_TRAIN}"),

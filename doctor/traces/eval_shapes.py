@@ -16,6 +16,7 @@ QUALITIES = {
     "eval_exact_match": True,
     "eval_bleu": True,
     "eval_rouge": True,
+    "eval_correlation": True,
     "eval_wer": False,
     "eval_cer": False,
     "eval_accuracy": True,

@@ -6,6 +6,8 @@ import numpy as np
 
 from doctor.finding import Confidence
 from doctor.points import Floats
+from doctor.traces.guesses import seen_guess
+from doctor.traces.robust import noise_of
 from doctor.traces.view import Answer, Limits, Seen, Undecided, View, at, shown, too_short
 from doctor.traces.vocabularies import Vocabulary, nearest_vocabulary
 
@@ -15,6 +17,8 @@ LOWEST = 0.1
 GUESS = 0.15
 # So few points of a loss that stands still may lie elsewhere.
 AWAY = 0.02
+# A median of few points is off by so many times its noise at most.
+NOISES = 2
 NATS_PER_BIT = float(np.log(2))
 
 
@@ -120,14 +124,17 @@ def at_level(view: View, limits: Limits) -> Answer:
 
 
 def flat(view: View, limits: Limits) -> Answer:
-    """A loss above ``level`` whose second half lies within ``moved`` of its first tenth, without a significant slope, in a run
-    whose start is seen and that can't have learned this data before."""
+    """A loss whose second half lies within ``moved`` of its first tenth, without a significant slope, in a run whose start is
+    seen: one above ``level`` that can't have learned this data before, or one beside a witness that the model guesses, for
+    which ``few`` points or ``epochs`` epochs do and noise may move it more."""
+    values = view.values[np.isfinite(view.values)]
+    if view.setup.starts and len(values) >= limits["few"] and (told := _guessed(view, values, limits)):
+        return _flat(view, values, told)
     short = too_short(view, limits["points"]) or _too_early(view, limits["steps"])
     if short:
         return short
     if not view.setup.starts:
         return Undecided("loss: the start of the run is not in this log")
-    values = view.values[np.isfinite(view.values)]
     if len(values) < limits["points"]:
         return None
     level, change = _level_and_change(values)
@@ -137,13 +144,28 @@ def flat(view: View, limits: Limits) -> Answer:
         return Undecided(
             f"loss: flat at {shown(level)} from the start, as it is for a model that knows such data already"
         )
+    return _flat(view, values, {})
+
+
+def _flat(view: View, values: Floats, told: dict[str, str]) -> Seen:
     captures = {
-        "value": shown(level),
         "before": shown(values[0]),
+        "value": shown(_level_and_change(values)[0]),
         "first_step": at(view.steps[0]),
         "last_step": at(view.steps[-1]),
     }
-    return Seen(0, len(view.main) - 1, captures)
+    return Seen(0, len(view.main) - 1, captures | told)
+
+
+def _guessed(view: View, values: Floats, limits: Limits) -> dict[str, str] | None:
+    """What else shows that a loss which has moved by no more than its noise is that of a guess; None if nothing does."""
+    level, change = _level_and_change(values)
+    noise = NOISES * noise_of(values) / np.sqrt(max(len(values) // 10, 1))
+    epoch = view.run.series.get("epoch")
+    epochs = float(np.ptp(epoch.values)) if epoch is not None and len(epoch) else 0.0
+    early = epochs < limits["epochs"] and _too_early(view, limits["steps"]) is not None
+    moved = abs(change) > max(limits["moved"] * level, noise) or falls(values, limits["slope"])
+    return None if early or moved or _dead_rate(view) else seen_guess(view, level, limits)
 
 
 def stands_still(view: View, limits: Limits) -> Answer:
