@@ -35,12 +35,10 @@ def overfit(view: View, limits: Limits) -> Answer:
     Where a quality is still at its best at the end, that one tells which checkpoint to take; where its error has shrunk by
     ``gain`` since the loss was best, it is a note.
     """
-    short = too_short(view, limits["few"])
-    if short:
+    short, best = too_short(view, limits["points"]), _worse_since(view, limits)
+    doubled = best is not None and view.values[-1] > limits["few_ratio"] * view.values[best]
+    if short and not (doubled and len(view.main) >= limits["few"]):
         return short
-    best = _worse_since(view, limits)
-    if best is not None and len(view.main) < limits["points"]:
-        best = best if view.values[-1] > limits["few_ratio"] * view.values[best] else None
     if best is None or _only_dipped(view.values, best, limits["level"]):
         return None
     change, noise = _train_change(view, best)

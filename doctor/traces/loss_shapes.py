@@ -250,12 +250,12 @@ def high_start(view: View, limits: Limits) -> Answer:
 
 
 def too_good(view: View, limits: Limits) -> Answer:
-    """A loss that starts above ``from`` and is below ``below`` after ``share`` of the run, or anywhere if the evaluation loss
-    is too: what is memorised does not carry over to rows that were not seen."""
+    """A loss that starts above ``from``, but not above ``most`` as no cross-entropy does, and is below ``below`` after ``share`` of
+    the run, or anywhere if the evaluation loss is too: what is memorised does not carry over to rows that were not seen."""
     short = too_short(view, limits["points"])
     if short:
         return short
-    if not view.setup.starts or view.values[0] < limits["from"]:
+    if not view.setup.starts or not limits["from"] <= view.values[0] <= limits["most"]:
         return None
     low = np.flatnonzero((view.values < limits["below"]) & (np.abs(view.values) > 0))
     if not len(low):

@@ -28,8 +28,8 @@ def spike(view: View, limits: Limits) -> Answer:
 
     Not in the first ``after`` steps of a run whose start is seen, and not where training was resumed. It has recovered once the
     loss is within ``recovered`` of the median again, at most ``within`` steps or ``within_points`` points later; then it is a
-    note, unless it reached ``violent`` times the median and such jumps are not usual in this run. Of several the one that has
-    not recovered is told, otherwise the highest.
+    note, unless it reached ``violent`` times the median and ``violent_rise`` more, and such jumps are not usual in this run. Of
+    several the one that has not recovered is told, otherwise the highest.
     """
     short = too_short(view, limits["points"])
     if short:
@@ -96,7 +96,8 @@ def _spike(view: View, limits: Limits, jump: _Jump, count: int) -> Seen:
     if norm is not None and (lead := _lead(view, norm, jump.first)):
         captures["lead"] = lead
     usual = count > max(MANY, USUAL * len(view.main))
-    harmless = jump.recovered and (usual or jump.peak < limits["violent"] * jump.base)
+    violent = jump.peak >= max(limits["violent"] * jump.base, jump.base + limits["violent_rise"])
+    harmless = jump.recovered and (usual or not violent)
     return Seen(jump.first, jump.last, captures, severity=Severity.NOTE if harmless else None)
 
 
@@ -133,9 +134,6 @@ def divergence(view: View, limits: Limits) -> Answer:
     its uncertainty; the best lies before the last third and behind the warm-up's first half. Or the run ends ``worse`` times
     above its own start, whatever it reached in between. ``few`` points do where the last third lies ``much`` times above the
     start and they rise all along, by a rank correlation of ``tau``."""
-    short = too_short(view, limits["few"])
-    if short:
-        return short
     values, steps = view.values[np.isfinite(view.values)], view.steps[np.isfinite(view.values)]
     if len(values) < limits["points"]:
         return _runs_away(view, limits, values, steps)
@@ -309,7 +307,8 @@ def _epochs_around(view: View, step: float) -> tuple[float, float] | None:
 
 def staircase(view: View, limits: Limits) -> Answer:
     """The loss falls by ``drop`` of its level at ``borders`` epoch borders or more, and by less than ``inside`` of it within
-    each epoch behind the first."""
+    each epoch behind the first. Not where the evaluation loss ends within ``best`` of its lowest and has fallen: what rows tell
+    that were never seen is not learned by heart."""
     epoch = np.floor(view.beside("epoch") + 1e-9)
     known = np.isfinite(epoch) & np.isfinite(view.values)
     epochs = np.unique(epoch[known])
@@ -322,7 +321,7 @@ def staircase(view: View, limits: Limits) -> Answer:
     ends = np.array([np.median(part[-n:]) for part, n in zip(parts, quarter, strict=True)])
     drops, inside = 1 - starts[1:] / ends[:-1], 1 - ends[1:] / starts[1:]
     stairs = (drops >= limits["drop"]) & (inside < limits["inside"])
-    if stairs.sum() < limits["borders"]:
+    if stairs.sum() < limits["borders"] or _evals_fall(view, limits["best"]):
         return None
     border = int(np.argmax(known & (epoch == epochs[1 + int(np.argmax(stairs))])))
     captures = {
@@ -332,6 +331,15 @@ def staircase(view: View, limits: Limits) -> Answer:
         "points": str(int(stairs.sum())),
     }
     return Seen(border, len(view.main) - 1, captures)
+
+
+def _evals_fall(view: View, near: float) -> bool:
+    """Whether the median of the last evaluations lies near the lowest loss or below, and below the first."""
+    evals = view.run.series.get("eval_loss")
+    if evals is None or len(evals) < FEWEST:
+        return False
+    end = float(np.median(evals.values[-FEWEST:]))
+    return end <= (1 + near) * float(evals.values.min()) and end < float(evals.values[0])
 
 
 def _tenth(values: Floats) -> int:

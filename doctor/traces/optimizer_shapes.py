@@ -3,7 +3,7 @@
 import numpy as np
 
 from doctor.finding import Severity
-from doctor.points import Floats
+from doctor.points import Flags, Floats
 from doctor.traces.robust import longest_stretch
 from doctor.traces.rolling import median_before
 from doctor.traces.view import Answer, Limits, Seen, Undecided, View, at, shown, too_short
@@ -16,7 +16,8 @@ FALLING = ("linear", "cosine", "polynomial", "inverse_sqrt", "cosine_with_min_lr
 
 def exploding(view: View, limits: Limits) -> Answer:
     """A gradient norm of ``ratio`` times the median of the ``median`` points before it that stays above ``stays`` times it for
-    the next ``row`` points, or one above ``level`` for ``level_points`` points; not in the first ``after`` steps.
+    the next ``row`` points, or one above ``level``, and ``stays`` times above what was usual before, for ``level_points``
+    points; not in the first ``after`` steps, and not where more than ``often`` of the settled points before were as high.
 
     With a loss scale beside it the norm may be printed unscaled, so its level says nothing.
     """
@@ -24,17 +25,30 @@ def exploding(view: View, limits: Limits) -> Answer:
     if short:
         return short
     base = median_before(view.values, int(limits["median"]), 8)
-    high = (view.values >= limits["ratio"] * base) & view.settled(limits["after"]) & (base > 0)
+    settled = view.settled(limits["after"])
+    high = (view.values >= limits["ratio"] * base) & settled & (base > 0)
     for first in np.flatnonzero(high).tolist():
         following = view.values[first + 1 : first + 1 + int(limits["row"])]
+        if (
+            _as_high(view.values[:first], settled[:first], view.values[first : first + 1 + len(following)])
+            > limits["often"]
+        ):
+            continue
         if len(following) and (following >= limits["stays"] * base[first]).all():
             onset = _onset_of_highest(view.values, first, limits["stays"] * float(base[first]))
             return _exploded(view, onset, float(base[onset]))
-    first, last = longest_stretch((view.values > limits["level"]) & view.settled(limits["after"]))
+    first, last = longest_stretch((view.values > limits["level"]) & settled)
     usual = float(np.median(view.values[: first or 1]))
+    if float(np.median(view.values[first : last + 1] if last >= first else [0.0])) < limits["stays"] * usual:
+        return None
     if last - first + 1 >= limits["level_points"] and "loss_scale" not in view.run.series and usual <= limits["level"]:
         return _exploded(view, first, usual)
     return None
+
+
+def _as_high(before: Floats, settled: Flags, burst: Floats) -> float:
+    """The share of the settled points before a burst that were as high as it: so much does the norm of this run scatter."""
+    return float(np.mean(before[settled] >= np.min(burst))) if settled.any() else 0.0
 
 
 def _onset_of_highest(values: Floats, first: int, level: float) -> int:

@@ -48,7 +48,7 @@ SHAPES = {
     "stands-still": Shape(loss_shapes.stands_still, ("points", "steps", "level", "drop", "early", "still")),
     "slow-start": Shape(loss_shapes.slow_start, ("points", "steps", "part", "from", "share", "slope")),
     "high-start": Shape(loss_shapes.high_start, ("level", "settle", "points", "share")),
-    "too-good": Shape(loss_shapes.too_good, ("points", "from", "below", "share")),
+    "too-good": Shape(loss_shapes.too_good, ("points", "from", "most", "below", "share")),
     # moving_shapes
     "spike": Shape(
         moving_shapes.spike,
@@ -66,6 +66,7 @@ SHAPES = {
             "within",
             "within_points",
             "violent",
+            "violent_rise",
         ),
     ),
     "divergence": Shape(
@@ -89,7 +90,7 @@ SHAPES = {
     "back-to-uniform": Shape(moving_shapes.back_to_uniform, ("points", "low", "high", "most", "near")),
     "jump-at-resume": Shape(moving_shapes.jump_at_resume, ("points", "least", "ratio", "noise", "row", "within")),
     "drop-at-resume": Shape(moving_shapes.drop_at_resume, ("points", "least", "ratio", "noise")),
-    "staircase": Shape(moving_shapes.staircase, ("points", "borders", "drop", "inside")),
+    "staircase": Shape(moving_shapes.staircase, ("points", "borders", "drop", "inside", "best")),
     # eval_shapes
     "overfit": Shape(
         eval_shapes.overfit,
@@ -106,7 +107,8 @@ SHAPES = {
     ),
     # optimizer_shapes
     "exploding": Shape(
-        optimizer_shapes.exploding, ("points", "median", "ratio", "stays", "row", "after", "level", "level_points")
+        optimizer_shapes.exploding,
+        ("points", "median", "ratio", "stays", "row", "after", "level", "level_points", "often"),
     ),
     "vanishing": Shape(optimizer_shapes.vanishing, ("below", "row", "loss")),
     "rate-stuck": Shape(
