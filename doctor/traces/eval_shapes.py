@@ -72,8 +72,8 @@ def eval_lost(view: View, limits: Limits) -> Answer:
 
 
 def by_heart(view: View, limits: Limits) -> Answer:
-    """Without any evaluation, a loss whose last tenth lies below ``scratch`` though it began at ``from`` or above, as a model does
-    that knows nothing; or below ``tuned`` after ``epochs`` epochs, from a start above ``start``."""
+    """Without any evaluation, a loss whose last tenth lies below ``scratch`` though it began between ``from`` and ``most``, as a
+    model does that knows nothing; or below ``tuned`` after ``epochs`` epochs, from a start above ``start``."""
     short = too_short(view, limits["points"])
     if short:
         return short
@@ -83,8 +83,8 @@ def by_heart(view: View, limits: Limits) -> Answer:
         return None
     end = float(np.median(values[-max(len(values) // 10, 3) :]))
     epochs = float(epoch.values.max()) if epoch is not None and len(epoch) else 0.0
-    scratch = values[0] >= limits["from"] and end < limits["scratch"]
-    tuned = values[0] >= limits["start"] and end < limits["tuned"] and epochs > limits["epochs"]
+    scratch = limits["from"] <= values[0] <= limits["most"] and end < limits["scratch"]
+    tuned = limits["start"] <= values[0] <= limits["most"] and end < limits["tuned"] and epochs > limits["epochs"]
     if end <= 0 or not (scratch or tuned):
         return None
     first = int(np.argmax(values < limits["scratch" if scratch else "tuned"]))

@@ -17,7 +17,7 @@ FALLING = ("linear", "cosine", "polynomial", "inverse_sqrt", "cosine_with_min_lr
 def exploding(view: View, limits: Limits) -> Answer:
     """A gradient norm of ``ratio`` times the median of the ``median`` points before it that stays above ``stays`` times it for
     the next ``row`` points, or one above ``level``, and ``stays`` times above what was usual before, for ``level_points``
-    points; not in the first ``after`` steps, and not where more than ``often`` of the settled points before were as high.
+    points; not in the first ``after`` steps, and not where more than ``often`` of the settled points before were half as high.
 
     With a loss scale beside it the norm may be printed unscaled, so its level says nothing.
     """
@@ -47,8 +47,8 @@ def exploding(view: View, limits: Limits) -> Answer:
 
 
 def _as_high(before: Floats, settled: Flags, burst: Floats) -> float:
-    """The share of the settled points before a burst that were as high as it: so much does the norm of this run scatter."""
-    return float(np.mean(before[settled] >= np.min(burst))) if settled.any() else 0.0
+    """The share of the settled points before a burst that were half as high or more: so much does the norm of this run scatter."""
+    return float(np.mean(before[settled] >= np.min(burst) / 2)) if settled.any() else 0.0
 
 
 def _onset_of_highest(values: Floats, first: int, level: float) -> int:

@@ -98,7 +98,7 @@ SHAPES = {
     ),
     "eval-divergence": Shape(eval_shapes.eval_divergence, ("points", "ratio", "rise", "scale", "row", "train")),
     "eval-lost": Shape(eval_shapes.eval_lost, ("points", "much", "most", "level")),
-    "by-heart": Shape(eval_shapes.by_heart, ("points", "from", "scratch", "start", "tuned", "epochs")),
+    "by-heart": Shape(eval_shapes.by_heart, ("points", "from", "most", "scratch", "start", "tuned", "epochs")),
     "stands-below": Shape(eval_shapes.stands_below, ("points", "share", "ratio")),
     # scaled_shapes
     "scaled-by-accumulation": Shape(
