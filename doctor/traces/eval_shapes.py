@@ -33,7 +33,7 @@ def overfit(view: View, limits: Limits) -> Answer:
     ``few_ratio`` times the best.
 
     Where a quality is still at its best at the end, that one tells which checkpoint to take; where its error has shrunk by
-    ``gain`` since the loss was best, it is a note.
+    ``gain`` since the loss was best, it is a note, unless the loss is ``few_ratio`` times its best.
     """
     short, best = too_short(view, limits["points"]), _worse_since(view, limits)
     doubled = best is not None and view.values[-1] > limits["few_ratio"] * view.values[best]
@@ -44,7 +44,8 @@ def overfit(view: View, limits: Limits) -> Answer:
     change, noise = _train_change(view, best)
     if not change < -max(limits["fall"], noise):
         return None
-    return _with_quality(view, _since_best(view, best), limits["gain"])
+    seen = _with_quality(view, _since_best(view, best), limits["gain"])
+    return replace(seen, severity=None) if doubled else seen
 
 
 def eval_divergence(view: View, limits: Limits) -> Answer:
@@ -164,14 +165,15 @@ def _train_change(view: View, best: int) -> tuple[float, float]:
 
 
 def _with_quality(view: View, seen: Seen, gain: float) -> Seen:
-    """With the first quality whose error is still near its lowest, and how it has changed since the loss was best."""
+    """With the first quality whose error is still near its lowest and no larger than when the loss was best, and how it has
+    changed since."""
     for name, more in QUALITIES.items():
         series = view.run.series.get(name)
         then = None if series is None else np.flatnonzero(series.steps <= view.steps[seen.first])
         if series is None or then is None or not len(then) or then[-1] == len(series) - 1:
             continue
         errors = _errors(series, more)
-        if errors[-1] > (1 + NEAR_BEST) * errors.min():
+        if errors[-1] > min((1 + NEAR_BEST) * errors.min(), errors[then[-1]]):
             continue
         values = series.values[then[-1]], series.values[-1]
         captures = {"metric": name, "metric_before": shown(values[0]), "metric_value": shown(values[1])}
