@@ -108,7 +108,7 @@ SHAPES = {
     # optimizer_shapes
     "exploding": Shape(
         optimizer_shapes.exploding,
-        ("points", "median", "ratio", "stays", "row", "after", "level", "level_points", "often"),
+        ("points", "median", "ratio", "stays", "row", "after", "level", "level_points", "often", "part"),
     ),
     "vanishing": Shape(optimizer_shapes.vanishing, ("below", "row", "loss")),
     "rate-stuck": Shape(
