@@ -33,11 +33,11 @@ def overfit(view: View, limits: Limits) -> Answer:
     ``few_ratio`` times the best.
 
     Where a quality is still at its best at the end, that one tells which checkpoint to take; where its error has shrunk by
-    ``gain`` since the loss was best, it is a note, unless the loss is ``few_ratio`` times its best.
+    ``gain`` since the loss was best, it is a note, unless the loss is ``much`` times its best.
     """
     short, best = too_short(view, limits["points"]), _worse_since(view, limits)
-    doubled = best is not None and view.values[-1] > limits["few_ratio"] * view.values[best]
-    if short and not (doubled and len(view.main) >= limits["few"]):
+    times = np.nan if best is None else float(view.values[-1] / view.values[best])
+    if short and not (times > limits["few_ratio"] and len(view.main) >= limits["few"]):
         return short
     if best is None or _only_dipped(view.values, best, limits["level"]):
         return None
@@ -45,7 +45,7 @@ def overfit(view: View, limits: Limits) -> Answer:
     if not change < -max(limits["fall"], noise):
         return None
     seen = _with_quality(view, _since_best(view, best), limits["gain"])
-    return replace(seen, severity=None) if doubled else seen
+    return replace(seen, severity=None) if times > limits["much"] else seen
 
 
 def eval_divergence(view: View, limits: Limits) -> Answer:
@@ -125,7 +125,7 @@ def _worse_since(view: View, limits: Limits) -> int | None:
     if not np.isfinite(values).all():
         return None
     best = int(np.argmin(values))
-    rise = min(limits["rise"], limits["scale"] * float(np.median(values[:FIRST])))
+    rise = min(limits["rise"], limits["scale"] * float(values[:FIRST].max()))
     worse = (values > (1 + limits["ratio"]) * values[best]) & (values > values[best] + rise)
     return best if len(values) - 1 - best >= limits["row"] and worse[-int(limits["row"]) :].all() else None
 

@@ -126,7 +126,7 @@ def at_level(view: View, limits: Limits) -> Answer:
 def flat(view: View, limits: Limits) -> Answer:
     """A loss whose second half lies within ``moved`` of its first tenth, without a significant slope, in a run whose start is
     seen: one above ``level`` that can't have learned this data before, or one beside a witness that the model guesses, for
-    which ``few`` points or ``epochs`` epochs do and noise may move it more."""
+    which ``few`` points or ``epochs`` epochs do, and which may move by ``few_moved`` or by its noise."""
     values = view.values[np.isfinite(view.values)]
     if view.setup.starts and len(values) >= limits["few"] and (told := _guessed(view, values, limits)):
         return _flat(view, values, told)
@@ -164,8 +164,10 @@ def _guessed(view: View, values: Floats, limits: Limits) -> dict[str, str] | Non
     epoch = view.run.series.get("epoch")
     epochs = float(np.ptp(epoch.values)) if epoch is not None and len(epoch) else 0.0
     early = epochs < limits["epochs"] and _too_early(view, limits["steps"]) is not None
-    moved = abs(change) > max(limits["moved"] * level, noise) or falls(values, limits["slope"])
-    return None if early or moved or _dead_rate(view) else seen_guess(view, level, limits)
+    if early or abs(change) > max(limits["few_moved"] * level, noise) or _dead_rate(view):
+        return None
+    still = abs(change) <= limits["moved"] * level and not falls(values, limits["slope"])
+    return seen_guess(view, level, still, limits)
 
 
 def stands_still(view: View, limits: Limits) -> Answer:

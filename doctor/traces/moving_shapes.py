@@ -170,7 +170,8 @@ def _runs_away(view: View, limits: Limits, values: Floats, steps: Floats) -> Ans
     away = last.min() > max(limits["much"] * level, level + limits["rise"])
     if not away or kendall_tau(values) < limits["tau"]:
         return too_short(view, limits["points"])
-    if steps[-1] - steps[0] < view.setup.warmup + limits["after"]:
+    epochs = view.beside("epoch")
+    if steps[-1] - steps[0] < view.setup.warmup + limits["after"] and not epochs[-1] - epochs[0] >= 1:
         return Undecided("loss: the log ends within the warm-up")
     captures = {"first_step": at(steps[0]), "before": shown(values[0])}
     captures |= {"value": shown(values[-1]), "last_step": at(steps[-1]), "what": "away"}

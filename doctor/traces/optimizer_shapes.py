@@ -16,7 +16,7 @@ FALLING = ("linear", "cosine", "polynomial", "inverse_sqrt", "cosine_with_min_lr
 
 def exploding(view: View, limits: Limits) -> Answer:
     """A gradient norm of ``ratio`` times the median of the ``median`` points before it that stays above ``stays`` times it for
-    the next ``row`` points, or one above ``level``, and ``stays`` times above what was usual before, for ``level_points``
+    the next ``row`` points, or one above ``level``, and ``stays`` times above that median, for ``level_points``
     points; not in the first ``after`` steps, and no burst if more than ``often`` of the settled points before it had ``part`` of
     the peak already: so much the norm of this run scatters.
 
@@ -41,7 +41,8 @@ def _stays_high(view: View, limits: Limits) -> Answer:
     first, last = longest_stretch((view.values > limits["level"]) & view.settled(limits["after"]))
     if last - first + 1 < limits["level_points"]:
         return None
-    usual, level = float(np.median(view.values[: first or 1])), float(np.median(view.values[first : last + 1]))
+    before = view.values[max(first - int(limits["median"]), 0) : first or 1]  # a norm that drifts there has not jumped
+    usual, level = float(np.median(before)), float(np.median(view.values[first : first + int(limits["level_points"])]))
     jumped = usual <= limits["level"] and level >= limits["stays"] * usual
     return _exploded(view, first, usual) if jumped else None
 

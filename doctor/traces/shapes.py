@@ -37,6 +37,7 @@ SHAPES = {
             "rate",
             "adapter_rate",
             "few",
+            "few_moved",
             "epochs",
             "chance",
             "guess",
@@ -94,7 +95,7 @@ SHAPES = {
     # eval_shapes
     "overfit": Shape(
         eval_shapes.overfit,
-        ("points", "few", "few_ratio", "ratio", "rise", "scale", "row", "fall", "level", "gain"),
+        ("points", "few", "few_ratio", "ratio", "rise", "scale", "row", "fall", "level", "gain", "much"),
     ),
     "eval-divergence": Shape(eval_shapes.eval_divergence, ("points", "ratio", "rise", "scale", "row", "train")),
     "eval-lost": Shape(eval_shapes.eval_lost, ("points", "much", "most", "level")),
