@@ -38,6 +38,8 @@ MS = 1e-3
 UNNAMED_TIME = r"lr [\d.e+-]{1,12}"
 # The splits of the data, as they stand beside the name of a measure.
 _TRAIN, _EVAL = r"tr(?:ain(?:ing)?)?", r"(?:eval(?:uation)?|val(?:id|idation)?|test)"
+# What a loss of no classes is called, the whole before its part.
+_PARTS = r"(?:total|elbo|recon(?:struction)?)"
 _PPL, _ACC = r"(?:ppl|perplexity)", r"acc(?:uracy)?"
 
 
@@ -67,6 +69,7 @@ KEYS = (
     Key(STEP, r"iter", separator=r"['\"]?[ :=]+"),
     Key(STEP, r"(?:completed |global |\biter \d{1,9} )?steps?|_step|update_steps?", separator=r"['\"]?[ :=#]+"),
     Key(STEP, r"\bs", separator=r":"),
+    Key(STEP, r"(?:communication |global |server )?round", separator=r"['\"]?[ :=#]+"),
     Key(STEP_IN_EPOCH, r"epoch:?\s?\[\d{1,5}/\d{1,5}\]", separator=r"\(\s{0,9}"),
     Key(STEP_IN_EPOCH, r"epoch\(train\)\s{1,4}\[\d{1,5}\]", separator=r"\[\s{0,9}"),
     Key(STEP, r"iter\(train\)", separator=r"\s{1,4}\[\s{0,9}"),
@@ -79,7 +82,7 @@ KEYS = (
     Key("loss", r"lm[ _]loss|reduced_train_loss", primary=True),
     Key(
         "loss",
-        r"tr(?:ain(?:ing)?)?[_ /.]?loss(?:[_/ ]step)?|train/(?:lm|ce|cross_?entropy)[_ ]loss|train/crossentropyloss|trl",
+        r"tr(?:ain(?:ing)?)?[_ /.]?loss(?:es)?(?:[_/ ]step)?|train/(?:lm|ce|cross_?entropy)[_ ]loss|train/crossentropyloss|trl",
         primary=True,
     ),
     Key(
@@ -90,7 +93,7 @@ KEYS = (
     Key("loss", r"(?:ave?|avg|average|mean|total|ce|step)[_ ]loss", primary=True, evaluated="eval_loss"),
     Key(
         "eval_loss",
-        r"eval[_ /]?loss|val(?:id|idation)?[_ /.]?loss(?:[_/ ]epoch)?|loss[_ /](?:eval|val(?:id|idation)?|test)|tel|"
+        r"eval[_ /]?loss|val(?:id|idation)?[_ /.]?loss(?:es)?(?:[_/ ]epoch)?|loss[_ /](?:eval|val(?:id|idation)?|test)|tel|"
         r"(?:loss train: [\d.]{1,9}, )?val",
         primary=True,
     ),
@@ -101,6 +104,8 @@ KEYS = (
     ),
     Key("eval_loss", r"validation loss \d{1,9}", separator=r":\s{0,4}", primary=True),
     Key("eval_loss", r"(?:eval|valid)(?:uation|ation)?[ \w]{1,20}: loss", primary=True),
+    Key("loss", rf"{_TRAIN}[_ /.]{_PARTS}[_ ]loss", primary=True),
+    Key("eval_loss", rf"{_EVAL}[_ /.]{_PARTS}[_ ]loss", primary=True),
     Key("policy_loss", r"actor/pg_loss|policy_loss|loss/policy_avg|actor loss", primary=True),
     Key("value_loss", r"critic/vf_loss|value_loss|loss/value_avg"),
     Key("loss", r"loss", primary=True, evaluated="eval_loss"),
@@ -154,11 +159,12 @@ KEYS = (
     Key("eval_accuracy", rf"{_EVAL}[_ /.]?(?:overall[_ ])?{_ACC}|{_ACC}[_ /]{_EVAL}"),
     Key(
         "eval_f1",
-        rf"{_EVAL}[_ /.](?:(?:overall|macro|micro|weighted)[_ ])?f\d(?:[_ -](?:macro|micro|weighted|score))?",
+        rf"{_EVAL}[_ /.](?:(?:overall|macro|micro|weighted)[_ ])?m?f\d(?:[_ -](?:macro|micro|weighted|score))?",
     ),
     Key("eval_exact_match", rf"{_EVAL}[_ /.](?:exact[_ ]match|em)"),
     Key("eval_bleu", rf"{_EVAL}[_ /.](?:sacre)?bleu(?:[_ ]score)?"),
     Key("eval_rouge", rf"{_EVAL}[_ /.]rouge-?l"),
+    Key("eval_correlation", rf"{_EVAL}[_ /.](?:spearman|pearson|kendall|matthews|mcc)\w{{0,20}}"),
     Key("eval_wer", rf"{_EVAL}[_ /.]wer"),
     Key("eval_cer", rf"{_EVAL}[_ /.]cer"),
     Key("accuracy", rf"mean_token_accuracy|token_acc|{_TRAIN}[_ /.]?{_ACC}|{_ACC}[_ /]{_TRAIN}"),

@@ -16,31 +16,36 @@ QUALITIES = {
     "eval_exact_match": True,
     "eval_bleu": True,
     "eval_rouge": True,
+    "eval_correlation": True,
     "eval_wer": False,
     "eval_cer": False,
     "eval_accuracy": True,
 }
 # A quality is near its best where its error is within this share of the lowest.
 NEAR_BEST = 0.05
+# So many evaluations tell how large a loss is at the start.
+FIRST = 3
 
 
 def overfit(view: View, limits: Limits) -> Answer:
     """An evaluation loss above its best by ``ratio`` and by ``rise`` at the last ``row`` evaluations, while the training loss
-    has gone on falling, by ``fall`` of itself and by more than its noise.
+    has gone on falling, by ``fall`` of itself and by more than its noise. ``few`` evaluations do where the last is
+    ``few_ratio`` times the best.
 
     Where a quality is still at its best at the end, that one tells which checkpoint to take; where its error has shrunk by
-    ``gain`` since the loss was best, it is a note.
+    ``gain`` since the loss was best, it is a note, unless the loss is ``much`` times its best.
     """
-    short = too_short(view, limits["points"])
-    if short:
+    short, best = too_short(view, limits["points"]), _worse_since(view, limits)
+    times = np.nan if best is None else float(view.values[-1] / view.values[best])
+    if short and not (times > limits["few_ratio"] and len(view.main) >= limits["few"]):
         return short
-    best = _worse_since(view, limits)
     if best is None or _only_dipped(view.values, best, limits["level"]):
         return None
     change, noise = _train_change(view, best)
     if not change < -max(limits["fall"], noise):
         return None
-    return _with_quality(view, _since_best(view, best), limits["gain"])
+    seen = _with_quality(view, _since_best(view, best), limits["gain"])
+    return replace(seen, severity=None) if times > limits["much"] else seen
 
 
 def eval_divergence(view: View, limits: Limits) -> Answer:
@@ -52,9 +57,24 @@ def eval_divergence(view: View, limits: Limits) -> Answer:
     return None if best is None or not _train_change(view, best)[0] > limits["train"] else _since_best(view, best)
 
 
+def eval_lost(view: View, limits: Limits) -> Answer:
+    """An evaluation loss of ``much`` times its best at the end, and at ``most`` of the evaluations since, ``points`` of them or
+    more, whatever the training loss says."""
+    short = too_short(view, limits["points"] + 1)
+    if short:
+        return short
+    values = view.values
+    if not np.isfinite(values).all() or not values.min() > 0:
+        return None
+    best = int(np.argmin(values))
+    far = values[best + 1 :] > limits["much"] * values[best]
+    lost = len(far) >= limits["points"] and far.mean() >= limits["most"] and far[-1]
+    return _since_best(view, best) if lost and not _only_dipped(values, best, limits["level"]) else None
+
+
 def by_heart(view: View, limits: Limits) -> Answer:
-    """Without any evaluation, a loss whose last tenth lies below ``scratch`` though it began at ``from`` or above, as a model does
-    that knows nothing; or below ``tuned`` after ``epochs`` epochs, from a start above ``start``."""
+    """Without any evaluation, a loss whose last tenth lies below ``scratch`` though it began between ``from`` and ``most``, as a
+    model does that knows nothing; or below ``tuned`` after ``epochs`` epochs, from a start above ``start``."""
     short = too_short(view, limits["points"])
     if short:
         return short
@@ -64,8 +84,8 @@ def by_heart(view: View, limits: Limits) -> Answer:
         return None
     end = float(np.median(values[-max(len(values) // 10, 3) :]))
     epochs = float(epoch.values.max()) if epoch is not None and len(epoch) else 0.0
-    scratch = values[0] >= limits["from"] and end < limits["scratch"]
-    tuned = values[0] >= limits["start"] and end < limits["tuned"] and epochs > limits["epochs"]
+    scratch = limits["from"] <= values[0] <= limits["most"] and end < limits["scratch"]
+    tuned = limits["start"] <= values[0] <= limits["most"] and end < limits["tuned"] and epochs > limits["epochs"]
     if end <= 0 or not (scratch or tuned):
         return None
     first = int(np.argmax(values < limits["scratch" if scratch else "tuned"]))
@@ -99,12 +119,14 @@ def stands_below(view: View, limits: Limits) -> Answer:
 
 
 def _worse_since(view: View, limits: Limits) -> int | None:
-    """The best evaluation, if the last ``row`` are worse by ``ratio`` and by ``rise``."""
+    """The best evaluation, if the last ``row`` are worse by ``ratio`` and by ``rise``, which is at most ``scale`` of the first
+    evaluations: a loss that is small from the start rises by little."""
     values = view.values
     if not np.isfinite(values).all():
         return None
     best = int(np.argmin(values))
-    worse = (values > (1 + limits["ratio"]) * values[best]) & (values > values[best] + limits["rise"])
+    rise = min(limits["rise"], limits["scale"] * float(values[:FIRST].max()))
+    worse = (values > (1 + limits["ratio"]) * values[best]) & (values > values[best] + rise)
     return best if len(values) - 1 - best >= limits["row"] and worse[-int(limits["row"]) :].all() else None
 
 
@@ -143,14 +165,15 @@ def _train_change(view: View, best: int) -> tuple[float, float]:
 
 
 def _with_quality(view: View, seen: Seen, gain: float) -> Seen:
-    """With the first quality whose error is still near its lowest, and how it has changed since the loss was best."""
+    """With the first quality whose error is still near its lowest and no larger than when the loss was best, and how it has
+    changed since."""
     for name, more in QUALITIES.items():
         series = view.run.series.get(name)
         then = None if series is None else np.flatnonzero(series.steps <= view.steps[seen.first])
         if series is None or then is None or not len(then) or then[-1] == len(series) - 1:
             continue
         errors = _errors(series, more)
-        if errors[-1] > (1 + NEAR_BEST) * errors.min():
+        if errors[-1] > min((1 + NEAR_BEST) * errors.min(), errors[then[-1]]):
             continue
         values = series.values[then[-1]], series.values[-1]
         captures = {"metric": name, "metric_before": shown(values[0]), "metric_value": shown(values[1])}

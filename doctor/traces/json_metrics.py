@@ -1,4 +1,4 @@
-"""Metrics in JSON: trainer_state.json, lines of JSON, and Megatron's golden values."""
+"""Metrics in JSON: trainer_state.json and other lists of rows, lines of JSON, and Megatron's golden values."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -13,12 +13,14 @@ HISTORY = "log_history"
 
 
 def read_trainer_state(path: Path) -> Points:
-    """The log history of a Trainer (or any file of that shape, whatever its name); LogError if there is none in it."""
+    """The log history of a Trainer (or any file of that shape, whatever its name), or a list of such rows alone; LogError if
+    there is none in it."""
     table = _load(path)
-    history = table.get(HISTORY) if isinstance(table, dict) else None
-    if not isinstance(history, list):
+    history = table.get(HISTORY) if isinstance(table, dict) else table
+    rows = [dict(_flat(row)) for row in history if isinstance(row, dict)] if isinstance(history, list) else []
+    if not rows and (history is table or not isinstance(history, list)):
         raise LogError(f"{path}: no {HISTORY} in it; give the trainer_state.json of a checkpoint")
-    return points_of(str(path), [row for row in history if isinstance(row, dict)])
+    return points_of(str(path), rows)
 
 
 def read_golden_values(path: Path) -> Points:

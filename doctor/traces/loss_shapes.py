@@ -1,14 +1,13 @@
-"""Shapes of the loss that show in single points or in its level: not finite, zero, uniform, flat, high, too good."""
+"""Shapes of the loss that show in its level: uniform, flat, high, too good."""
 
 from collections.abc import Callable
-from dataclasses import replace
 
 import numpy as np
 
 from doctor.finding import Confidence
 from doctor.points import Floats
-from doctor.traces.robust import longest_stretch
-from doctor.traces.training_setup import Objective
+from doctor.traces.guesses import seen_guess
+from doctor.traces.robust import noise_of
 from doctor.traces.view import Answer, Limits, Seen, Undecided, View, at, shown, too_short
 from doctor.traces.vocabularies import Vocabulary, nearest_vocabulary
 
@@ -18,109 +17,9 @@ LOWEST = 0.1
 GUESS = 0.15
 # So few points of a loss that stands still may lie elsewhere.
 AWAY = 0.02
-# What a loss does in the last points before it is not finite tells why: one that climbs so far has diverged.
-LAST, CLIMB = 50, 1.3
+# A median of few points is off by so many times its noise at most.
+NOISES = 2
 NATS_PER_BIT = float(np.log(2))
-
-
-def nonfinite(view: View, limits: Limits) -> Answer:
-    """NaN or infinite in at least ``row`` points in a row, or in more than ``share`` of all points behind ``after`` steps.
-
-    With points in a row that a run begins with, and that end within ``opening`` steps, a loss scale is only looked for.
-    """
-    bad = ~np.isfinite(view.values)
-    late = bad & (view.steps - view.steps[0] >= limits["after"])
-    often = late.sum() >= 3 and late.sum() > limits["share"] * len(bad)
-    good = np.flatnonzero(~bad)
-    if view.setup.starts and len(good) and view.steps[good[0]] - view.steps[0] <= limits["opening"]:
-        bad[: good[0]] = False
-    first, last = longest_stretch(bad)
-    if last - first + 1 < limits["row"] and not often:
-        return None
-    first = int(np.argmax(bad)) if often or limits["row"] == 1 else first
-    return _turned(view, first)
-
-
-def nonfinite_beside_finite(view: View, limits: Limits) -> Answer:
-    """The same, where the training loss of the run is finite."""
-    loss = view.run.series.get("loss")
-    if loss is None or not len(loss):
-        return None
-    answer = nonfinite(view, limits)
-    if not isinstance(answer, Seen):
-        return answer
-    return None if (~np.isfinite(loss.values)).any() or _masked(view) else answer
-
-
-def _masked(view: View) -> bool:
-    """Whether the loss only looks finite: it is exactly zero where the judged series is not finite."""
-    beside = view.beside("loss")
-    return bool((beside[~np.isfinite(view.values)] == 0).any())
-
-
-def masked_nan(view: View, limits: Limits) -> Answer:
-    """A loss of exactly 0 with a gradient norm that is not finite, at ``row`` points: Trainer prints a filtered NaN so.
-
-    Where no gradient norm is printed, a cross-entropy, from ``from`` on, that had grown beyond its start and then is 0 to the
-    end: then it is only likely.
-    """
-    norm, unseen = view.beside("grad_norm"), view.lacks("grad_norm")
-    bad = (view.values == 0) & ~np.isfinite(norm) & ~unseen
-    guessed = bool(unseen.all()) and _grows_then_zero(view, limits["from"])
-    if guessed:
-        bad = np.arange(len(view.main)) > np.flatnonzero(view.values)[-1]
-    if bad.sum() < limits["row"]:
-        return None
-    seen = _turned(view, int(np.argmax(bad)))
-    return (
-        replace(seen, captures={**seen.captures, "what": "unseen"}, confidence=Confidence.MEDIUM) if guessed else seen
-    )
-
-
-def _grows_then_zero(view: View, least: float) -> bool:
-    """Whether a cross-entropy ends in three zeros or more, out of a value above its start."""
-    other = view.setup.objective is not Objective.CROSS_ENTROPY
-    if other or len(view.main) < 4 or (view.values[-3:] != 0).any() or not view.values[0] >= least:
-        return False
-    return bool(view.values[np.flatnonzero(view.values)[-1]] > view.values[0])
-
-
-def _turned(view: View, first: int) -> Seen:
-    before = view.values[:first]
-    finite = before[np.isfinite(before)]
-    captures = {"first_step": at(view.steps[first]), "value": shown(view.values[first])}
-    if len(finite):
-        captures |= {"before": shown(finite[-1]), "last_good_step": at(view.steps[:first][np.isfinite(before)][-1])}
-        captures |= _climb(finite, view.steps[:first][np.isfinite(before)])
-    return Seen(first, len(view.main) - 1, captures)
-
-
-def _climb(values: Floats, steps: Floats) -> dict[str, str]:
-    """How a loss rose to its last finite values, if it did: by ``CLIMB`` since its lowest, over more than two points."""
-    values, steps = values[-LAST:], steps[-LAST:]
-    lowest, end = int(np.argmin(values)), float(np.median(values[-3:]))
-    if len(values) - lowest < 4 or values[lowest] <= 0 or end < CLIMB * values[lowest]:
-        return {}
-    return {
-        "rose": f"from {shown(values[lowest])} at step {at(steps[lowest])} to {shown(values[-1])} at step {at(steps[-1])}"
-    }
-
-
-def zero(view: View, limits: Limits) -> Answer:
-    """Below ``below`` at ``row`` points in a row, from the start or out of a loss above ``from``: not what memorising looks
-    like. A normal gradient norm means that only the display rounds to zero."""
-    norm = view.beside("grad_norm")
-    flags = (
-        (np.abs(view.values) < limits["below"])
-        & ~(np.abs(norm) > limits["grad_norm"])
-        & (np.isfinite(norm) | view.lacks("grad_norm"))
-    )
-    first, last = longest_stretch(flags)
-    if last - first + 1 < limits["row"]:
-        return None
-    if first > 0 and view.values[first - 1] < limits["from"]:
-        return None
-    return Seen(first, last, {"first_step": at(view.steps[first]), "points": str(last - first + 1)})
 
 
 def at_uniform(view: View, limits: Limits) -> Answer:
@@ -225,14 +124,17 @@ def at_level(view: View, limits: Limits) -> Answer:
 
 
 def flat(view: View, limits: Limits) -> Answer:
-    """A loss above ``level`` whose second half lies within ``moved`` of its first tenth, without a significant slope, in a run
-    whose start is seen and that can't have learned this data before."""
+    """A loss whose second half lies within ``moved`` of its first tenth, without a significant slope, in a run whose start is
+    seen: one above ``level`` that can't have learned this data before, or one beside a witness that the model guesses, for
+    which ``few`` points or ``epochs`` epochs do, and which may move by ``few_moved`` or by its noise."""
+    values = view.values[np.isfinite(view.values)]
+    if view.setup.starts and len(values) >= limits["few"] and (told := _guessed(view, values, limits)):
+        return _flat(view, values, told)
     short = too_short(view, limits["points"]) or _too_early(view, limits["steps"])
     if short:
         return short
     if not view.setup.starts:
         return Undecided("loss: the start of the run is not in this log")
-    values = view.values[np.isfinite(view.values)]
     if len(values) < limits["points"]:
         return None
     level, change = _level_and_change(values)
@@ -242,13 +144,30 @@ def flat(view: View, limits: Limits) -> Answer:
         return Undecided(
             f"loss: flat at {shown(level)} from the start, as it is for a model that knows such data already"
         )
+    return _flat(view, values, {})
+
+
+def _flat(view: View, values: Floats, told: dict[str, str]) -> Seen:
     captures = {
-        "value": shown(level),
         "before": shown(values[0]),
+        "value": shown(_level_and_change(values)[0]),
         "first_step": at(view.steps[0]),
         "last_step": at(view.steps[-1]),
     }
-    return Seen(0, len(view.main) - 1, captures)
+    return Seen(0, len(view.main) - 1, captures | told)
+
+
+def _guessed(view: View, values: Floats, limits: Limits) -> dict[str, str] | None:
+    """What else shows that a loss which has moved by no more than its noise is that of a guess; None if nothing does."""
+    level, change = _level_and_change(values)
+    noise = NOISES * noise_of(values) / np.sqrt(max(len(values) // 10, 1))
+    epoch = view.run.series.get("epoch")
+    epochs = float(np.ptp(epoch.values)) if epoch is not None and len(epoch) else 0.0
+    early = epochs < limits["epochs"] and _too_early(view, limits["steps"]) is not None
+    if early or abs(change) > max(limits["few_moved"] * level, noise) or _dead_rate(view):
+        return None
+    still = abs(change) <= limits["moved"] * level and not falls(values, limits["slope"])
+    return seen_guess(view, level, still, limits)
 
 
 def stands_still(view: View, limits: Limits) -> Answer:
@@ -333,12 +252,12 @@ def high_start(view: View, limits: Limits) -> Answer:
 
 
 def too_good(view: View, limits: Limits) -> Answer:
-    """A loss that starts above ``from`` and is below ``below`` after ``share`` of the run, or anywhere if the evaluation loss
-    is too: what is memorised does not carry over to rows that were not seen."""
+    """A loss that starts above ``from``, but not above ``most`` as no cross-entropy does, and is below ``below`` after ``share`` of
+    the run, or anywhere if the evaluation loss is too: what is memorised does not carry over to rows that were not seen."""
     short = too_short(view, limits["points"])
     if short:
         return short
-    if not view.setup.starts or view.values[0] < limits["from"]:
+    if not view.setup.starts or not limits["from"] <= view.values[0] <= limits["most"]:
         return None
     low = np.flatnonzero((view.values < limits["below"]) & (np.abs(view.values) > 0))
     if not len(low):

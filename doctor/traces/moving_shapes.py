@@ -6,7 +6,7 @@ import numpy as np
 
 from doctor.finding import Confidence, Severity
 from doctor.points import Flags, Floats
-from doctor.traces.robust import noise_of
+from doctor.traces.robust import kendall_tau, noise_of
 from doctor.traces.rolling import median_before, median_of_windows, noise_before
 from doctor.traces.series import Series
 from doctor.traces.view import Answer, Limits, Seen, Undecided, View, at, shown, too_short
@@ -28,8 +28,8 @@ def spike(view: View, limits: Limits) -> Answer:
 
     Not in the first ``after`` steps of a run whose start is seen, and not where training was resumed. It has recovered once the
     loss is within ``recovered`` of the median again, at most ``within`` steps or ``within_points`` points later; then it is a
-    note, unless it reached ``violent`` times the median and such jumps are not usual in this run. Of several the one that has
-    not recovered is told, otherwise the highest.
+    note, unless it reached ``violent`` times the median and ``violent_rise`` more, and such jumps are not usual in this run. Of
+    several the one that has not recovered is told, otherwise the highest.
     """
     short = too_short(view, limits["points"])
     if short:
@@ -96,7 +96,8 @@ def _spike(view: View, limits: Limits, jump: _Jump, count: int) -> Seen:
     if norm is not None and (lead := _lead(view, norm, jump.first)):
         captures["lead"] = lead
     usual = count > max(MANY, USUAL * len(view.main))
-    harmless = jump.recovered and (usual or jump.peak < limits["violent"] * jump.base)
+    violent = jump.peak >= max(limits["violent"] * jump.base, jump.base + limits["violent_rise"])
+    harmless = jump.recovered and (usual or not violent)
     return Seen(jump.first, jump.last, captures, severity=Severity.NOTE if harmless else None)
 
 
@@ -131,13 +132,11 @@ def spike_score(values: Floats, sigmas: float = 7.0, width: int = 1000) -> float
 def divergence(view: View, limits: Limits) -> Answer:
     """The median of the last tenth exceeds the best median of as many points by ``ratio``, by ``rise`` and by ``noise`` times
     its uncertainty; the best lies before the last third and behind the warm-up's first half. Or the run ends ``worse`` times
-    above its own start, whatever it reached in between."""
-    short = too_short(view, limits["points"])
-    if short:
-        return short
+    above its own start, whatever it reached in between. ``few`` points do where the last third lies ``much`` times above the
+    start and they rise all along, by a rank correlation of ``tau``."""
     values, steps = view.values[np.isfinite(view.values)], view.steps[np.isfinite(view.values)]
     if len(values) < limits["points"]:
-        return None
+        return _runs_away(view, limits, values, steps)
     width = _tenth(values)
     starts, medians = median_of_windows(values, width)
     lowest, end = int(np.argmin(medians)), float(medians[-1])
@@ -161,6 +160,22 @@ def divergence(view: View, limits: Limits) -> Answer:
     }
     captures |= _rate(view, limits, float(steps[turn]))
     return Seen(int(np.searchsorted(view.steps, steps[turn])), len(view.main) - 1, captures)
+
+
+def _runs_away(view: View, limits: Limits, values: Floats, steps: Floats) -> Answer:
+    """A run of few points that rises from its start on, so far that no warm-up explains it."""
+    if not view.setup.starts or len(values) < limits["few"]:
+        return too_short(view, limits["points"])
+    last, level = values[2 * len(values) // 3 :], max(float(np.median(values[:FEWEST])), float(values[0]))
+    away = last.min() > max(limits["much"] * level, level + limits["rise"])
+    if not away or kendall_tau(values) < limits["tau"]:
+        return too_short(view, limits["points"])
+    epochs = view.beside("epoch")
+    if steps[-1] - steps[0] < view.setup.warmup + limits["after"] and not epochs[-1] - epochs[0] >= 1:
+        return Undecided("loss: the log ends within the warm-up")
+    captures = {"first_step": at(steps[0]), "before": shown(values[0])}
+    captures |= {"value": shown(values[-1]), "last_step": at(steps[-1]), "what": "away"}
+    return Seen(0, len(view.main) - 1, captures)
 
 
 def _worse_than_start(values: Floats, ratio: float) -> bool:
@@ -293,7 +308,8 @@ def _epochs_around(view: View, step: float) -> tuple[float, float] | None:
 
 def staircase(view: View, limits: Limits) -> Answer:
     """The loss falls by ``drop`` of its level at ``borders`` epoch borders or more, and by less than ``inside`` of it within
-    each epoch behind the first."""
+    each epoch behind the first. Not where the evaluation loss ends within ``best`` of its lowest and has fallen: what rows tell
+    that were never seen is not learned by heart."""
     epoch = np.floor(view.beside("epoch") + 1e-9)
     known = np.isfinite(epoch) & np.isfinite(view.values)
     epochs = np.unique(epoch[known])
@@ -306,7 +322,7 @@ def staircase(view: View, limits: Limits) -> Answer:
     ends = np.array([np.median(part[-n:]) for part, n in zip(parts, quarter, strict=True)])
     drops, inside = 1 - starts[1:] / ends[:-1], 1 - ends[1:] / starts[1:]
     stairs = (drops >= limits["drop"]) & (inside < limits["inside"])
-    if stairs.sum() < limits["borders"]:
+    if stairs.sum() < limits["borders"] or _evals_fall(view, limits["best"]):
         return None
     border = int(np.argmax(known & (epoch == epochs[1 + int(np.argmax(stairs))])))
     captures = {
@@ -316,6 +332,15 @@ def staircase(view: View, limits: Limits) -> Answer:
         "points": str(int(stairs.sum())),
     }
     return Seen(border, len(view.main) - 1, captures)
+
+
+def _evals_fall(view: View, near: float) -> bool:
+    """Whether the median of the last evaluations lies near the lowest loss or below, and below the first."""
+    evals = view.run.series.get("eval_loss")
+    if evals is None or len(evals) < FEWEST:
+        return False
+    end = float(np.median(evals.values[-FEWEST:]))
+    return end <= (1 + near) * float(evals.values.min()) and end < float(evals.values[0])
 
 
 def _tenth(values: Floats) -> int:

@@ -16,25 +16,35 @@ FALLING = ("linear", "cosine", "polynomial", "inverse_sqrt", "cosine_with_min_lr
 
 def exploding(view: View, limits: Limits) -> Answer:
     """A gradient norm of ``ratio`` times the median of the ``median`` points before it that stays above ``stays`` times it for
-    the next ``row`` points, or one above ``level`` for ``level_points`` points; not in the first ``after`` steps.
+    the next ``row`` points, or one above ``level``, and ``stays`` times above that median, for ``level_points``
+    points; not in the first ``after`` steps, and no burst if more than ``often`` of the settled points before it had ``part`` of
+    the peak already: so much the norm of this run scatters.
 
     With a loss scale beside it the norm may be printed unscaled, so its level says nothing.
     """
     short = too_short(view, limits["points"])
     if short:
         return short
-    base = median_before(view.values, int(limits["median"]), 8)
-    high = (view.values >= limits["ratio"] * base) & view.settled(limits["after"]) & (base > 0)
+    base, settled = median_before(view.values, int(limits["median"]), 8), view.settled(limits["after"])
+    high = (view.values >= limits["ratio"] * base) & settled & (base > 0)
     for first in np.flatnonzero(high).tolist():
         following = view.values[first + 1 : first + 1 + int(limits["row"])]
-        if len(following) and (following >= limits["stays"] * base[first]).all():
+        before, peak = view.values[:first][settled[:first]], float(np.nanmax(view.values[first:]))
+        usual = np.count_nonzero(before >= limits["part"] * peak) > limits["often"] * len(before)
+        if len(following) and (following >= limits["stays"] * base[first]).all() and not usual:
             onset = _onset_of_highest(view.values, first, limits["stays"] * float(base[first]))
             return _exploded(view, onset, float(base[onset]))
+    return None if "loss_scale" in view.run.series else _stays_high(view, limits)
+
+
+def _stays_high(view: View, limits: Limits) -> Answer:
     first, last = longest_stretch((view.values > limits["level"]) & view.settled(limits["after"]))
-    usual = float(np.median(view.values[: first or 1]))
-    if last - first + 1 >= limits["level_points"] and "loss_scale" not in view.run.series and usual <= limits["level"]:
-        return _exploded(view, first, usual)
-    return None
+    if last - first + 1 < limits["level_points"]:
+        return None
+    before = view.values[max(first - int(limits["median"]), 0) : first or 1]  # a norm that drifts there has not jumped
+    usual, level = float(np.median(before)), float(np.median(view.values[first : first + int(limits["level_points"])]))
+    jumped = usual <= limits["level"] and level >= limits["stays"] * usual
+    return _exploded(view, first, usual) if jumped else None
 
 
 def _onset_of_highest(values: Floats, first: int, level: float) -> int:

@@ -21,6 +21,7 @@ STEP_KEYS = (
     "iter",
     "update",
     "_step",
+    "round",
 )
 NAMED = {key.series for key in KEYS} - set(ROLES)
 _PHASE = re.compile(r"^(?:train|metrics)/")

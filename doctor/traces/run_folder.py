@@ -33,6 +33,9 @@ READERS: tuple[tuple[str, Callable[[Path], Points]], ...] = (
 _READER = dict(READERS)
 _CHECKPOINT = re.compile(r"checkpoint-(\d+)")
 _EVENTS = re.compile(r"(?:^|/)events\.out\.tfevents\.")
+# How a list of rows begins that measure a loss.
+_ROWS = re.compile(rb"\s*\[\s*\{")
+_LOSS = re.compile(rb"[\"_/ ]loss\"\s{0,9}:\s{0,9}\"?(?:[-\d]|nan)", re.IGNORECASE)
 _MEASURES = re.compile(rb"loss|reward|perplexity|ppl")
 # Two sources hold the same series if so many of the values of one are found in the other, to three digits.
 SAME = 0.8
@@ -66,6 +69,8 @@ def _names_metrics(header: str) -> bool:
 
 
 def _json_kind(path: Path, head: bytes) -> str | None:
+    if _ROWS.match(head) and _LOSS.search(head):
+        return "trainer-state"
     start = head.lstrip()
     if not start.startswith(b"{"):
         return None

@@ -1,6 +1,7 @@
 """The shapes that a trace signature may name."""
 
 from doctor.traces import (
+    broken_shapes,
     eval_shapes,
     loss_shapes,
     moving_shapes,
@@ -12,23 +13,43 @@ from doctor.traces import (
 from doctor.traces.view import Shape
 
 SHAPES = {
+    # broken_shapes
+    "nonfinite": Shape(broken_shapes.nonfinite, ("row", "share", "after", "opening")),
+    "nonfinite-beside-finite": Shape(broken_shapes.nonfinite_beside_finite, ("row", "share", "after", "opening")),
+    "nonfinite-alone": Shape(broken_shapes.nonfinite_alone, ("row",)),
+    "masked-nan": Shape(broken_shapes.masked_nan, ("row", "from")),
+    "zero": Shape(broken_shapes.zero, ("below", "row", "from", "grad_norm")),
     # loss_shapes
-    "nonfinite": Shape(loss_shapes.nonfinite, ("row", "share", "after", "opening")),
-    "nonfinite-beside-finite": Shape(loss_shapes.nonfinite_beside_finite, ("row", "share", "after", "opening")),
-    "masked-nan": Shape(loss_shapes.masked_nan, ("row", "from")),
-    "zero": Shape(loss_shapes.zero, ("below", "row", "from", "grad_norm")),
     "at-uniform": Shape(loss_shapes.at_uniform, ("points", "steps", "near", "moved", "few", "few_near")),
     "at-classes": Shape(loss_shapes.at_classes, ("points", "steps", "near", "moved", "most")),
     "above-uniform": Shape(loss_shapes.above_uniform, ("points", "steps", "above", "slope")),
     "at-level": Shape(loss_shapes.at_level, ("points", "steps", "level", "near", "margin")),
     "flat": Shape(
         loss_shapes.flat,
-        ("points", "steps", "level", "moved", "slope", "share", "high", "rate", "adapter_rate"),
+        (
+            "points",
+            "steps",
+            "level",
+            "moved",
+            "slope",
+            "share",
+            "high",
+            "rate",
+            "adapter_rate",
+            "few",
+            "few_moved",
+            "epochs",
+            "chance",
+            "guess",
+            "tau",
+            "same",
+            "solved",
+        ),
     ),
     "stands-still": Shape(loss_shapes.stands_still, ("points", "steps", "level", "drop", "early", "still")),
     "slow-start": Shape(loss_shapes.slow_start, ("points", "steps", "part", "from", "share", "slope")),
     "high-start": Shape(loss_shapes.high_start, ("level", "settle", "points", "share")),
-    "too-good": Shape(loss_shapes.too_good, ("points", "from", "below", "share")),
+    "too-good": Shape(loss_shapes.too_good, ("points", "from", "most", "below", "share")),
     # moving_shapes
     "spike": Shape(
         moving_shapes.spike,
@@ -46,20 +67,39 @@ SHAPES = {
             "within",
             "within_points",
             "violent",
+            "violent_rise",
         ),
     ),
     "divergence": Shape(
         moving_shapes.divergence,
-        ("points", "ratio", "rise", "noise", "worse", "after", "grew", "adapter", "pretrained", "scratch"),
+        (
+            "points",
+            "ratio",
+            "rise",
+            "noise",
+            "worse",
+            "few",
+            "much",
+            "tau",
+            "after",
+            "grew",
+            "adapter",
+            "pretrained",
+            "scratch",
+        ),
     ),
     "back-to-uniform": Shape(moving_shapes.back_to_uniform, ("points", "low", "high", "most", "near")),
     "jump-at-resume": Shape(moving_shapes.jump_at_resume, ("points", "least", "ratio", "noise", "row", "within")),
     "drop-at-resume": Shape(moving_shapes.drop_at_resume, ("points", "least", "ratio", "noise")),
-    "staircase": Shape(moving_shapes.staircase, ("points", "borders", "drop", "inside")),
+    "staircase": Shape(moving_shapes.staircase, ("points", "borders", "drop", "inside", "best")),
     # eval_shapes
-    "overfit": Shape(eval_shapes.overfit, ("points", "ratio", "rise", "row", "fall", "level", "gain")),
-    "eval-divergence": Shape(eval_shapes.eval_divergence, ("points", "ratio", "rise", "row", "train")),
-    "by-heart": Shape(eval_shapes.by_heart, ("points", "from", "scratch", "start", "tuned", "epochs")),
+    "overfit": Shape(
+        eval_shapes.overfit,
+        ("points", "few", "few_ratio", "ratio", "rise", "scale", "row", "fall", "level", "gain", "much"),
+    ),
+    "eval-divergence": Shape(eval_shapes.eval_divergence, ("points", "ratio", "rise", "scale", "row", "train")),
+    "eval-lost": Shape(eval_shapes.eval_lost, ("points", "much", "most", "level")),
+    "by-heart": Shape(eval_shapes.by_heart, ("points", "from", "most", "scratch", "start", "tuned", "epochs")),
     "stands-below": Shape(eval_shapes.stands_below, ("points", "share", "ratio")),
     # scaled_shapes
     "scaled-by-accumulation": Shape(
@@ -68,7 +108,8 @@ SHAPES = {
     ),
     # optimizer_shapes
     "exploding": Shape(
-        optimizer_shapes.exploding, ("points", "median", "ratio", "stays", "row", "after", "level", "level_points")
+        optimizer_shapes.exploding,
+        ("points", "median", "ratio", "stays", "row", "after", "level", "level_points", "often", "part"),
     ),
     "vanishing": Shape(optimizer_shapes.vanishing, ("below", "row", "loss")),
     "rate-stuck": Shape(

@@ -274,3 +274,69 @@ def test_a_spike_that_is_back_after_many_steps_but_few_points_is_a_note(judge: J
     stays = of(judge({"loss": [*calm, *[6.0] * 150, *calm]}, every=100), "trace/loss-spike")
     assert stays is not None
     assert (stays.severity, "not back by step 40000" in stays.cause) == (Severity.WARNING, True)
+
+
+def test_evaluations_that_are_nan_are_judged_without_a_training_loss(judge: Judge) -> None:
+    nan = float("nan")
+    assert of(judge({"eval_loss": [2.1, nan, nan]}), "trace/eval-loss-nan-alone") is not None
+    assert of(judge({"eval_loss": [nan, 2.1, 2.0]}), "trace/eval-loss-nan-alone") is None
+    assert of(judge({"eval_loss": [nan] * 3, "loss": [2.0, 1.9, 1.8]}), "trace/eval-loss-nan-alone") is None
+
+
+@pytest.mark.parametrize(("last", "found"), [(0.59, True), (0.42, False)])
+def test_three_evaluations_are_enough_where_they_rise_by_half(last: float, found: bool, judge: Judge) -> None:
+    evals = [None, None, 0.3, None, None, 0.4, None, None, last]
+    seen = judge({"loss": fall(0.5, 0.03, 9, 3), "eval_loss": evals})
+    assert (of(seen, "trace/overfit") is not None) is found
+
+
+@pytest.mark.parametrize(("scale", "found"), [(0.003, True), (0.5, False)])
+def test_a_loss_that_is_small_from_the_start_overfits_by_little(scale: float, found: bool, judge: Judge) -> None:
+    evals = [scale, 0.002, 0.0021, 0.0025, 0.003, 0.004]
+    assert (of(judge({"loss": fall(0.01, 0.0001, 6, 2), "eval_loss": evals}), "trace/overfit") is not None) is found
+
+
+def test_an_evaluation_loss_far_above_its_best_is_lost_whatever_the_training_does(judge: Judge) -> None:
+    evals = [0.0004, 0.008, 0.0036, 0.007, 0.01, 0.009, 0.007, 0.008]
+    assert of(judge({"loss": noisy([0.03] * 8, 0.004), "eval_loss": evals}), "trace/eval-loss-lost") is not None
+    near = [0.0004, 0.008, 0.0005, 0.007, 0.0006, 0.0009, 0.0007, 0.0008]
+    assert of(judge({"loss": noisy([0.03] * 8, 0.004), "eval_loss": near}), "trace/eval-loss-lost") is None
+
+
+@pytest.mark.parametrize(
+    ("values", "found"),
+    [
+        ([1.0, 4.3, 8.8, 13.5, 15.7, 15.0, 18.8, 20.8], True),
+        ([1.0, 1.1, 1.2, 1.2, 1.3, 1.4, 1.4, 1.5], False),
+        ([6.9, 12.0, 30.0, 20.0, 9.0, 7.0, 5.0, 4.0], False),
+    ],
+    ids=["runs away", "rises a little", "comes back"],
+)
+def test_few_points_diverge_where_they_run_away(values: list[float], found: bool, judge: Judge) -> None:
+    assert (of(judge({"loss": values}), "trace/diverged") is not None) is found
+
+
+@pytest.mark.parametrize(
+    ("accuracy", "found"), [([0.06, 0.03, 0.09] * 8, True), ([0.45, 0.44, 0.46] * 8, False), ([0.0] * 24, False)]
+)
+def test_a_flat_loss_is_a_plateau_beside_an_accuracy_of_a_guess(
+    accuracy: list[float], found: bool, judge: Judge
+) -> None:
+    seen = of(judge({"loss": noisy([2.8] * 24, 0.2), "accuracy": accuracy}, every=50), "trace/loss-plateau")
+    assert (seen is not None and "the model guesses" in seen.cause) is found
+
+
+def test_a_start_that_no_cross_entropy_has_is_not_too_good(judge: Judge) -> None:
+    low = [0.01] * 40
+    assert of(judge({"loss": [9.0, 5.0, *low]}), "trace/loss-too-good") is not None
+    assert of(judge({"loss": [4287.0, 5.0, *low]}), "trace/loss-too-good") is None
+
+
+def test_a_gradient_norm_that_drifts_or_bursts_all_along_does_not_explode(judge: Judge) -> None:
+    losses = noisy(fall(25.0, 15.0, 150, 60))
+    drifts = judge({"loss": losses, "grad_norm": np.geomspace(8, 270, 150).tolist()})
+    bursts = [9.0 if n % 8 == 0 or 120 <= n < 123 else 0.3 for n in range(150)]
+    assert of(drifts, "trace/grad-norm-exploding") is None
+    assert of(judge({"loss": losses, "grad_norm": bursts}), "trace/grad-norm-exploding") is None
+    once = [9.0 if 100 < n < 106 else 0.3 for n in range(150)]
+    assert of(judge({"loss": losses, "grad_norm": once}), "trace/grad-norm-exploding") is not None
