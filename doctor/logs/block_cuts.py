@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from weakref import finalize
 
 from doctor.errors import LogError
 
@@ -34,9 +35,7 @@ class PlainFile:
     def __init__(self, path: str, descriptor: int) -> None:
         self.path = path
         self.descriptor = os.dup(descriptor)
-
-    def __del__(self) -> None:
-        os.close(self.descriptor)
+        finalize(self, os.close, self.descriptor)
 
     def behind_line_end(self, low: int, high: int) -> int:
         """The offset behind the last line end between two offsets; 0 if there is none."""

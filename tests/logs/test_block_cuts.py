@@ -137,6 +137,19 @@ def test_its_descriptor_is_closed_with_the_last_block(tmp_path: Path) -> None:
         os.fstat(descriptor)
 
 
+def test_no_descriptor_left_leaves_nothing_to_close(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An exception in a destructor would fail this test, as every warning does."""
+    path = tmp_path / "run.log"
+    path.write_bytes(b"line\n")
+
+    def refused(descriptor: int) -> int:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr(os, "dup", refused)
+    with pytest.raises(OSError, match="Too many open files"):
+        extents(path, 5)
+
+
 def test_what_can_not_be_read_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "run.log"
     path.write_bytes(b"line\n" * 100)
