@@ -75,14 +75,14 @@ def read_at(path: str, descriptor: int, start: int, stop: int) -> bytes:
             pieces.append(piece)
             start += len(piece)
     except OSError as fault:
-        raise LogError(unreadable(path, fault)) from None
+        raise unreadable(path, fault) from None
     return b"".join(pieces)
 
 
-def unreadable(path: str, fault: Exception) -> str:
-    """What is said of a log that can't be read or unpacked to its end."""
+def unreadable(path: str, fault: Exception) -> LogError:
+    """The error for a log that can't be read or unpacked to its end."""
     reason = getattr(fault, "strerror", None) or str(fault) or type(fault).__name__
-    return f"{path}: can't be read to its end: {reason}; check that the file is whole and readable"
+    return LogError(f"{path}: can't be read to its end: {reason}; check that the file is whole and readable")
 
 
 def cut_stream(chunks: Iterator[bytes]) -> Iterator[Block]:

@@ -100,7 +100,5 @@ class BlockScanner:
 def _steps(block: LogBlock, line_ends: LineEnds, ends: list[int]) -> tuple[dict[int, tuple[int, Line]], bool | None]:
     """The lines of these ends as ``Scanned`` has them, and whether they are labelled."""
     lines = BlockLines(block, 0, line_ends.number(block.end))
-    numbers = dict(zip(ends, line_ends.of_hits(ends), strict=True))
-    last = {number: end for end, number in numbers.items()}
-    of_line = {number: lines.around(end).with_text("") for number, end in last.items()}
-    return {end: (number, of_line[number]) for end, number in numbers.items()}, lines.labelled
+    steps = {end: (line_ends.number(end - 1), lines.around(end).with_text("")) for end in ends}
+    return steps, lines.labelled

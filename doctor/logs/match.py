@@ -78,7 +78,7 @@ def find_in_blocks(
     for path, pieces in logs:
         reader = LogReader(path, index, facts, waits)
         read.append(_read(reader, pieces, catalog, index))
-        _drop_unsilent(read[-1], b"" if len(logs) > 1 else bytes(reader.kept), index)  # other ranks may have gone on
+        _drop_unsilent(read[-1], b"" if len(logs) > 1 else reader.kept, index)  # other ranks may have gone on
         measured = reader.points()
         points.append(measured and measured.staged(read[-1].attempts.starts[1:]))
         if not measured and counts_steps(reader.end()):
@@ -109,7 +109,7 @@ def _read(reader: LogReader, pieces: Iterable[LogBlock], catalog: Catalog, index
         if candidate.record.chain and not any(_explains(match) for match in matches):
             log.unknown.append(candidate.record)
     _read_again(reader, log, catalog, index)
-    log.attempts = attempts(bytes(reader.kept))
+    log.attempts = attempts(reader.kept)
     explained = any(match.record.chain or match.signature.severity is Severity.ERROR for match in log.matches)
     if not log.unknown and not explained:
         _note_last_words(reader, log)
@@ -185,7 +185,7 @@ def _ranked(candidate: Candidate) -> Candidate:
 def _read_again(reader: LogReader, log: MatchedLog, catalog: Catalog, index: Index) -> None:
     """Add what line ends had broken, and drop the tracebacks that it explains."""
     found = {match.signature.id for match in log.matches}
-    for one in second_pass(bytes(reader.kept), index, found, log.skipped):
+    for one in second_pass(reader.kept, index, found, log.skipped):
         signature = catalog.signature(one.id)
         inside = [record for record in log.unknown if record.line <= one.first <= record.last_line]
         inside = [record for record in inside if signature.role is not Role.ECHO or _raises(record, one)]

@@ -93,7 +93,7 @@ class LogReader:
         self.size = 0
         self.progress = Progress()
         self.unread: dict[str, int] = {}
-        self.kept = bytearray()
+        self.kept = b""
         self._tail = b""
         self._scanner = BlockScanner(index.scanner, index.owners)
         self._facts = facts
@@ -108,6 +108,7 @@ class LogReader:
 
     def read(self, blocks: Iterable[LogBlock]) -> Iterator[Candidate]:
         """All candidates in the order of the log; a traceback comes with the block in which it starts."""
+        kept = bytearray()
         last: LogBlock = Block(b"", 0)
         for block, scanned in scan_ahead(self._scanner, blocks):
             if not self.size:
@@ -118,15 +119,14 @@ class LogReader:
             yield from self._candidates(block, scanned, lines)
             self._labelled = bool(lines.labelled or scanned.labelled)
             if self.size <= MOST_KEPT:
-                self.kept += block.data[block.start : block.end]
+                kept += block.data[block.start : block.end]
             self.lines += scanned.newlines
             self.size += block.end - block.start
             self._tracebacks = {number: record for number, record in self._tracebacks.items() if number > self.lines}
             last = block
         self._tail = last.data[max(last.start, last.end - TAIL) : last.end]
         self.lines += bool(self._tail) and not self._tail.endswith(b"\n")
-        if self.size > MOST_KEPT:
-            self.kept = bytearray()
+        self.kept = bytes(kept) if self.size <= MOST_KEPT else b""
 
     def points(self) -> Points | None:
         """The metrics of this log; None if it has none."""
@@ -134,7 +134,7 @@ class LogReader:
 
     def end(self) -> bytes:
         """The whole log if it is small, else its last lines."""
-        return bytes(self.kept) or self._tail
+        return self.kept or self._tail
 
     def last_line(self) -> tuple[Record, Line, str]:
         """The last line that holds more than white space: as a record, clean, and as it stands behind its last carriage return."""

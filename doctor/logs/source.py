@@ -146,11 +146,11 @@ def blocks(source: Source, on_read: Callable[[int], None]) -> Iterator[LogBlock]
             else:
                 yield from cut_stream(_chunks(_unpacked(_Counted(raw, source.size, on_read))))
     except DAMAGED as fault:
-        raise LogError(unreadable(source.path, fault)) from None
+        raise unreadable(source.path, fault) from None
     except Exception as fault:
         if type(fault).__name__ != "ZstdError":
             raise
-        raise LogError(unreadable(source.path, fault)) from None
+        raise unreadable(source.path, fault) from None
 
 
 def _open(source: Source) -> BinaryIO:

@@ -96,12 +96,13 @@ def _told(
     cause: str,
     fix: str,
     fingerprint: str,
+    severity: Severity = Severity.ERROR,
 ) -> Finding:
     """A finding of no signature: ``record`` is shown of ``records``, which are all like it."""
     return Finding(
         id=id,
         title=title,
-        severity=Severity.ERROR,
+        severity=severity,
         confidence=Confidence.LOW,
         role=Role.EITHER,
         place=Lines(record.path, record.line, record.last_line, record.rank, record.host, record.time),
@@ -159,7 +160,7 @@ def stopped_finding(records: list[Record]) -> Finding:
     """
     record = min(records, key=_order)
     step, total = _progress(record.text)
-    found = _told(
+    return _told(
         record,
         records,
         id=STOPPED,
@@ -169,8 +170,8 @@ def stopped_finding(records: list[Record]) -> Finding:
         "without a word, such as the kernel for memory, a scheduler, or a lost connection.",
         fix="If it goes on, look again later; else find out what ended the process.",
         fingerprint=fingerprint(STOPPED, ""),
+        severity=Severity.NOTE,
     )
-    return replace(found, severity=Severity.NOTE)
 
 
 def logged_finding(records: list[Record]) -> Finding:
@@ -179,7 +180,7 @@ def logged_finding(records: list[Record]) -> Finding:
     A note: the program went on, and its author may call an error what is none.
     """
     record = min(records, key=_order)
-    found = _told(
+    return _told(
         record,
         records,
         id=LOGGED,
@@ -188,8 +189,8 @@ def logged_finding(records: list[Record]) -> Finding:
         cause="The program calls this an error itself and caught it; no signature knows it, and nothing behind it fails.",
         fix="Look whether what was being done there (a save, an export, an evaluation) came to its end.",
         fingerprint=fingerprint(LOGGED, record.text),
+        severity=Severity.NOTE,
     )
-    return replace(found, severity=Severity.NOTE)
 
 
 def cut(record: Record) -> bool:
