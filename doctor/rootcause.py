@@ -115,6 +115,10 @@ COLLECT: tuple[tuple[set[str], str], ...] = (
         "the output of every rank: torchrun --log-dir logs --redirects 3 --tee 3, and the folder logs/",
     ),
     (
+        {"nccl/watchdog-timeout", "gloo/timeout"},
+        "where the rank stands that the others wait for: py-spy dump --pid PID while it hangs",
+    ),
+    (
         {"torchrun"},
         "a traceback in torchrun's summary: put @record (torch.distributed.elastic.multiprocessing.errors) on main",
     ),
@@ -187,7 +191,7 @@ def _waits_for_others(root: Finding, facts: Facts, awaited: Missed | None) -> bo
     if kind(root) is not Evidence.TIMEOUT or root.role is not Role.EITHER:
         return False
     world = whole_number(facts, "world_size")
-    return bool(awaited and awaited.ranks) or (world is not None and 0 < len(root.ranks) < world)
+    return bool(awaited and awaited.unheard) or (world is not None and 0 < len(root.ranks) < world)
 
 
 def _explainer(finding: Finding, root: Finding | None, explained: dict[str, str]) -> str | None:
@@ -205,9 +209,8 @@ def _report_order(finding: Finding, root: Finding | None) -> tuple[object, ...]:
 
 
 def _verdict(root: Finding | None, findings: Sequence[Finding], facts: Facts, awaited: Missed | None) -> Verdict:
-    waiting = f" {awaited.sentence}" if awaited else ""
     if root is not None:
-        return Verdict(State.FOUND, root.id, _summary(root, findings) + waiting)
+        return Verdict(State.FOUND, root.id, " ".join([_summary(root, findings), *_waiting(root, awaited)]))
     errors = [one for one in findings if one.severity is not Severity.NOTE]
     stopped = [one for one in findings if one.id == STOPPED]
     if not errors and not stopped:
@@ -215,7 +218,16 @@ def _verdict(root: Finding | None, findings: Sequence[Finding], facts: Facts, aw
     summary = f"{stopped[0].title}, and no failure is in it." if stopped else ""
     if errors:
         summary = "Only messages that report another failure are in this input; the failure itself is not."
-    return Verdict(State.UNDECIDED, None, summary + waiting, tuple(_missing(errors or stopped, facts, awaited)))
+    summary = " ".join([summary, *_waiting(None, awaited)])
+    return Verdict(State.UNDECIDED, None, summary, tuple(_missing(errors or stopped, facts, awaited)))
+
+
+def _waiting(root: Finding | None, awaited: Missed | None) -> Iterator[str]:
+    """Who waited; and for whom, where that is not told by the root."""
+    if awaited is not None:
+        yield awaited.waiting
+        if root is None or kind(root) is Evidence.TIMEOUT:
+            yield awaited.sentence
 
 
 def _summary(root: Finding, findings: Sequence[Finding]) -> str:

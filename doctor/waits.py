@@ -1,19 +1,27 @@
-"""Who waited for whom: watchdog timeouts of collectives compared over all ranks.
+"""Who waited for whom: what the watchdogs of collectives print, compared over all ranks.
 
 A watchdog fires on the ranks that waited, so the rank to look at is the one that it does not name. Sequence numbers and the
 last enqueued and completed work say which rank never came, which came late, and which came to another collective.
 """
 
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from doctor.finding import stamp
 
+# Operations between two ranks: each rank counts its own, so that their numbers say nothing about other ranks.
+PAIRWISE = frozenset({"SEND", "RECV", "COALESCED"})
+# Collectives end in order and with all ranks, so one rank can be ahead of another by the one that hangs, and no more.
+MOST_AHEAD = 1
+
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """One rank's timeout in one process group. ``started`` is when it began to wait, in the unit of ``Lines.time``."""
+    """One rank's collective in one process group, as its watchdog tells it; ``timed_out`` where it waited in vain.
+
+    ``sequence``, ``operation`` and ``elements`` are those of the collective that failed, ``at`` the line of the program that
+    called it. ``started`` is when the rank began to wait, in the unit of ``Lines.time``.
+    """
 
     rank: int
     group: str = ""
@@ -23,74 +31,89 @@ class Wait:
     enqueued: int | None = None
     completed: int | None = None
     started: float | None = None
+    timed_out: bool = False
+    at: str = ""
+
+    def __str__(self) -> str:
+        sizes = "" if self.elements is None else f" of {self.elements} element{'s' * (self.elements != 1)}"
+        called = f", called at {self.at}" if self.at else ""
+        return f"rank {self.rank} waited in {self.operation} number {self.sequence}{sizes}{called}"
 
 
 @dataclass(frozen=True, slots=True)
 class Missed:
-    """The ranks that others waited for (none, if all came to the same collective), and how that is known."""
+    """Who was waited for, if anybody: ``ranks`` as far as they are known, and ``unheard`` if they print no timeout themselves.
 
-    ranks: tuple[int, ...]
+    ``waiting`` tells who waited, and since when; ``apart`` are the waits of ranks that called different collectives.
+    """
+
+    waiting: str
     sentence: str
+    ranks: tuple[int, ...] = ()
+    unheard: bool = False
+    apart: tuple[Wait, ...] = ()
 
 
 def missed(waits: Sequence[Wait], world_size: int | None) -> Missed | None:
-    """Who was waited for; None without waits. Compares all ranks of the group in which the wait began first."""
-    if not waits:
+    """Who was waited for; None where nobody waited. Compares all ranks of the group in which the wait began first."""
+    in_vain = [wait for wait in waits if wait.timed_out]
+    if not in_vain:
         return None
-    first = min(waits, key=lambda wait: (wait.started is None, wait.started or 0.0, wait.sequence or 0))
+    first = min(in_vain, key=lambda wait: (wait.started is None, wait.started or 0.0, wait.sequence or 0))
     group = {wait.rank: wait for wait in waits if wait.group == first.group}
+    waited = {rank: wait for rank, wait in group.items() if wait.timed_out}
     since = "" if first.started is None else f" from {stamp(first.started)} on"
-    found = (
-        _never_came(group, world_size)
-        or _never_entered(group)
-        or _came_to_another(group)
-        or _came_late(group)
-        or _all_came()
-    )
-    return Missed(found.ranks, f"{_named(sorted(set(group) - set(found.ranks)))} waited{since}. {found.sentence}")
+    waiting = f"{_named(sorted(waited))} waited{since}."
+    found = _never_entered(group) or _never_came(waited, world_size)
+    if found:
+        return Missed(waiting, found[1], found[0], unheard=True)
+    if len(waited) == 1:
+        return Missed(waiting, "No other rank printed a timeout: one was elsewhere, or gone.", unheard=True)
+    apart = different_calls(waited)
+    return Missed(waiting, _all_came(waited, apart, world_size), apart=apart)
 
 
-def _never_came(group: dict[int, Wait], world_size: int | None) -> Missed | None:
-    absent = tuple(rank for rank in range(world_size or 0) if rank not in group)
-    if not absent or len(absent) >= (world_size or 0):
-        return None
-    return Missed(absent, f"{_named(absent)} printed no timeout: it was elsewhere, or gone.")
+def different_calls(waited: Mapping[int, Wait]) -> tuple[Wait, ...]:
+    """The waits, if they show that ranks called different collectives: another operation, size or line of the program under
+    the same number, or numbers further apart than ranks can be that call the same."""
+    found = [wait for _, wait in sorted(waited.items()) if wait.operation and wait.operation not in PAIRWISE]
+    numbers = {wait.sequence for wait in found if wait.sequence is not None}
+    calls = {(wait.operation, wait.elements) for wait in found}
+    lines = {wait.at for wait in found if wait.at}
+    same = len(numbers) == 1 and (len(calls) > 1 or len(lines) > 1)
+    return tuple(found) if same or (numbers and max(numbers) - min(numbers) > MOST_AHEAD) else ()
 
 
-def _never_entered(group: dict[int, Wait]) -> Missed | None:
+_Said = tuple[tuple[int, ...], str]
+
+
+def _never_entered(group: Mapping[int, Wait]) -> _Said | None:
     """A rank with nothing in flight was outside of any collective: in data, in saving, in Python."""
-    idle = tuple(
-        r for r, wait in sorted(group.items()) if wait.enqueued is not None and wait.enqueued == wait.completed
-    )
+    idle = tuple(r for r, one in sorted(group.items()) if one.enqueued is not None and one.enqueued == one.completed)
     if not idle or len(idle) == len(group):
         return None
-    return Missed(idle, f"{_named(idle)} had completed all that it had enqueued, so it never entered the collective.")
+    return idle, f"{_named(idle)} had completed all that it had enqueued, so it never entered the collective."
 
 
-def _came_to_another(group: dict[int, Wait]) -> Missed | None:
-    """Another operation or size at the same sequence number means another path through the program."""
-    calls = {rank: (wait.operation, wait.elements) for rank, wait in group.items() if wait.operation}
-    same_sequence = len({wait.sequence for wait in group.values()}) == 1
-    usual = Counter(calls.values()).most_common(1)
-    other = tuple(rank for rank, call in sorted(calls.items()) if usual and call != usual[0][0])
-    if not other or not same_sequence:
+def _never_came(waited: Mapping[int, Wait], world_size: int | None) -> _Said | None:
+    absent = tuple(rank for rank in range(world_size or 0) if rank not in waited)
+    if not absent or len(absent) >= (world_size or 0):
         return None
-    return Missed(
-        other, f"{_named(other)} called another collective at the same sequence number: its control flow differs."
-    )
+    return absent, f"{_named(absent)} printed no timeout: it was elsewhere, or gone."
 
 
-def _came_late(group: dict[int, Wait]) -> Missed | None:
-    sequences = {rank: wait.sequence for rank, wait in group.items() if wait.sequence is not None}
-    if len(set(sequences.values())) < 2:
-        return None
-    least = min(sequences.values())
-    late = tuple(rank for rank, sequence in sorted(sequences.items()) if sequence == least)
-    return Missed(late, f"{_named(late)} was behind, at sequence number {least}.")
-
-
-def _all_came() -> Missed:
-    return Missed((), "All of them were in the same collective, so the transport between them is what hangs.")
+def _all_came(waited: Mapping[int, Wait], apart: Sequence[Wait], world_size: int | None) -> str:
+    """What it means that several ranks waited, and that nobody is known who did not."""
+    if apart:
+        return "They called different collectives: control flow differs between ranks."
+    numbers = {rank: wait.sequence for rank, wait in waited.items() if wait.sequence is not None}
+    pairwise = any(wait.operation in PAIRWISE for wait in waited.values())
+    if len(set(numbers.values())) > 1 and not pairwise:
+        late = [rank for rank, number in sorted(numbers.items()) if number == min(numbers.values())]
+        return f"{_named(late)} was behind, at sequence number {numbers[late[0]]}."
+    if world_size is None:
+        return "They were in the same collective: look for a rank that prints no timeout; if none is missing, the transport hangs."
+    return "All of them were in the same collective, so the transport between them is what hangs."
 
 
 def _named(ranks: Sequence[int]) -> str:

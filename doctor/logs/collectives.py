@@ -1,21 +1,24 @@
-"""Ranks that waited for each other in different collectives, as their tracebacks show it."""
+"""Ranks that waited for each other in different collectives, as their tracebacks or watchdogs show it."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from doctor.facts import Facts
+from doctor.facts import Facts, whole_number
 from doctor.logs import unknown
 from doctor.logs.records import Raised, Record
+from doctor.logs.survival import Match
+from doctor.waits import Wait, missed
 
 ID = "torch/collective-mismatch"
 TIMEOUT = "gloo/timeout"
-# What a rank prints that waited in vain, or whose peer left while it waited.
+# What a rank prints that waited in vain, or whose peer left while it waited: with a traceback, and without one.
 WAITED = frozenset({TIMEOUT, "gloo/peer-closed"})
+WATCHED = frozenset({"nccl/watchdog-timeout", "nccl/p2p-hang", "nccl/remote-peer-closed"})
 
 LEFT = "no other rank failed, so its peer had ended normally, after fewer collectives"
 
-_ON_THIS_HOST = re.compile(r"closed by peer \[(?:127\.|::1\]|::ffff:127\.)")
+_ON_THIS_HOST = re.compile(r"closed by (?:remote )?peer (?:localhost\b|\[?(?:127\.|::1\]|::ffff:127\.))")
 _COLLECTIVE = re.compile(r"torch/distributed/distributed_c10d\.py")
 _BACKWARD = re.compile(r"torch/autograd/graph\.py")
 
@@ -30,6 +33,58 @@ class Call:
 
     def __str__(self) -> str:
         return f"rank {self.rank} waited in {self.operation or 'a collective'}{self.at and f', called at {self.at}'}"
+
+
+@dataclass(frozen=True, slots=True)
+class Apart:
+    """The match where it first shows that ranks called different collectives, the ranks, and a line about each."""
+
+    match: Match
+    ranks: tuple[int, ...]
+    lines: tuple[str, ...]
+
+
+def apart(matches: Sequence[Match], waits: Sequence[Wait], facts: Facts) -> Apart | None:
+    """What the waits of a case show, where they show that ranks called different collectives, or one of them fewer."""
+    waited = [match for match in matches if match.signature.id in WAITED]
+    watched = [match for match in matches if match.signature.id in WATCHED]
+    return _apart(waited, facts) or _left(waited, facts) or _watched(watched, waits, facts)
+
+
+def _apart(waited: Sequence[Match], facts: Facts) -> Apart | None:
+    """The first timeout and the calls of all ranks, where these differ."""
+    first = next((match for match in waited if match.signature.id == TIMEOUT), None)
+    tracebacks = [(match.record, match.confirmed.depth) for match in waited]
+    calls = calls_apart(tracebacks, whole_number(facts, "world_size"))
+    ranks, lines = tuple(call.rank for call in calls), tuple(map(str, calls))
+    return Apart(first, ranks, lines) if first is not None and calls else None
+
+
+def _left(waited: Sequence[Match], facts: Facts) -> Apart | None:
+    """The wait of the only rank that failed, and its call."""
+    for match in waited:
+        call = call_left(match.record, match.confirmed.depth, facts)
+        if call is not None:
+            return Apart(match, (call.rank,), (str(call), LEFT))
+    return None
+
+
+def _watched(watched: Sequence[Match], waits: Sequence[Wait], facts: Facts) -> Apart | None:
+    """The same by what NCCL's watchdogs print: numbers and operations of the ranks that waited, or who was left alone."""
+    if not watched:
+        return None
+    awaited = missed(waits, whole_number(facts, "world_size"))
+    if awaited and awaited.apart:
+        return Apart(watched[0], tuple(wait.rank for wait in awaited.apart), tuple(map(str, awaited.apart)))
+    closed = next((match for match in watched if _ON_THIS_HOST.search(match.confirmed.text)), None)
+    left = [wait for wait in waits if wait.operation and not wait.timed_out and _failed_alone(wait.rank, facts)]
+    return Apart(closed, (left[0].rank,), (str(left[0]), LEFT)) if closed and len(waits) == len(left) == 1 else None
+
+
+def _failed_alone(rank: int | None, facts: Facts) -> bool:
+    """Whether torchrun saw this rank fail, and no other."""
+    failed, alone = (facts.get(f"failed.{key}") for key in ("rank", "alone"))
+    return rank is not None and failed is not None and alone is not None and failed.value == rank
 
 
 def calls_apart(waited: Iterable[tuple[Record, int]], world_size: int | None) -> tuple[Call, ...]:
@@ -50,8 +105,7 @@ def calls_apart(waited: Iterable[tuple[Record, int]], world_size: int | None) ->
 
 def call_left(record: Record, depth: int, facts: Facts) -> Call | None:
     """The call in which a rank was when its peer on the same host left, if torchrun saw no other rank fail; else None."""
-    failed, alone = (facts.get(f"failed.{key}") for key in ("rank", "alone"))
-    if failed is None or alone is None or failed.value != record.rank or record.rank is None or not record.chain:
+    if record.rank is None or not record.chain or not _failed_alone(record.rank, facts):
         return None
     raised = record.chain[depth]
     return _call(record.rank, raised) if _ON_THIS_HOST.search(raised.text) else None

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from doctor.catalog import Catalog
 from doctor.causes import explain
-from doctor.facts import Facts, holds, whole_number
+from doctor.facts import Facts, holds
 from doctor.finding import Finding, Lines, Role, Severity, stamp
 from doctor.logs import collectives, unknown
 from doctor.logs.attempts import attempts
@@ -91,8 +91,11 @@ def find_in_blocks(
         _named(found, record, known, catalog, index, skipped) for found, record in _unknown_findings(survivals)
     )
     findings = [*_known_findings(survivals, known), *exceptions]
-    if not any(one.severity is Severity.ERROR and one.role is not Role.ECHO for one in findings):
-        findings += _mismatched_calls(read, catalog, known)
+    if not any(
+        one.severity is Severity.ERROR and one.id not in collectives.WATCHED and one.role is not Role.ECHO
+        for one in findings
+    ):
+        findings += _mismatched_calls(read, waits.waits(), catalog, known)
     if not any(one.severity is Severity.ERROR for one in findings):
         findings += _last_words_finding(read)
     metrics = [one for one in points if one is not None and len(one)]
@@ -216,35 +219,15 @@ def _explains(match: Match) -> bool:
     return match.confirmed.depth == 0 or match.signature.role is not Role.ECHO
 
 
-def _mismatched_calls(logs: list[MatchedLog], catalog: Catalog, facts: Facts) -> Iterator[Finding]:
+def _mismatched_calls(
+    logs: list[MatchedLog], waits: tuple[Wait, ...], catalog: Catalog, facts: Facts
+) -> Iterator[Finding]:
     """Where only waits are seen: that ranks waited in different collectives, or that one had no more to run, is the cause."""
-    waited = [match for log in logs for match in log.matches if match.signature.id in collectives.WAITED]
-    match, calls, more = _apart(waited, facts) or _left(waited, facts) or (None, (), ())
-    if match is None or collectives.ID not in catalog:
+    shown = collectives.apart([match for log in logs for match in log.matches], waits, facts)
+    if shown is None or collectives.ID not in catalog:
         return
-    found = _finding([(replace(match, signature=catalog.signature(collectives.ID)), "")], facts, 0)
-    lines = (*map(str, calls), *more)[:MOST_EVIDENCE]
-    yield replace(found, evidence=lines, ranks=tuple(call.rank for call in calls))
-
-
-_Shown = tuple[Match, tuple[collectives.Call, ...], tuple[str, ...]]
-
-
-def _apart(waited: list[Match], facts: Facts) -> _Shown | None:
-    """The first timeout and the calls of all ranks, where these differ."""
-    first = next((match for match in waited if match.signature.id == collectives.TIMEOUT), None)
-    tracebacks = [(match.record, match.confirmed.depth) for match in waited]
-    calls = collectives.calls_apart(tracebacks, whole_number(facts, "world_size"))
-    return (first, calls, ()) if first is not None and calls else None
-
-
-def _left(waited: list[Match], facts: Facts) -> _Shown | None:
-    """The wait of the only rank that failed, and its call."""
-    for match in waited:
-        call = collectives.call_left(match.record, match.confirmed.depth, facts)
-        if call is not None:
-            return match, (call,), (collectives.LEFT,)
-    return None
+    found = _finding([(replace(shown.match, signature=catalog.signature(collectives.ID)), "")], facts, 0)
+    yield replace(found, evidence=shown.lines[:MOST_EVIDENCE], ranks=shown.ranks)
 
 
 def _known_findings(survivals: Survivals, facts: Facts) -> Iterator[Finding]:
@@ -266,7 +249,7 @@ def _finding(matches: list[tuple[Match, str]], facts: Facts, unread: int) -> Fin
     survived = all(gone for _, gone in matches)
     shown = [match for match, gone in matches if survived or not gone]
     aside = matches[-1][1] if survived else ""
-    first = min(shown, key=lambda match: (match.record.time or 0.0, match.record.path, match.record.line))
+    first = _first(shown)
     signature, captures = first.signature, first.confirmed.captures
     prose = explain(signature, facts, captures)
     return Finding(
@@ -286,6 +269,18 @@ def _finding(matches: list[tuple[Match, str]], facts: Facts, unread: int) -> Fin
         references=signature.references,
         explains=signature.explains,
         fingerprint=fingerprint(signature.id, first.confirmed.text),
+    )
+
+
+def _first(shown: list[Match]) -> Match:
+    """The first match by the clock; one without a time stands at that of the match above it."""
+    times: dict[tuple[str, int], float] = {}
+    known: dict[str, float] = {}
+    for record in sorted((match.record for match in shown), key=lambda record: (record.path, record.line)):
+        time = known.get(record.path, 0.0) if record.time is None else record.time
+        known[record.path] = times[record.path, record.line] = time
+    return min(
+        shown, key=lambda match: (times[match.record.path, match.record.line], match.record.path, match.record.line)
     )
 
 

@@ -197,7 +197,7 @@ class LogReader:
             self._facts.take_failure(self.path, number, lines.behind(end))
             self._late = _says_tee(_behind_summary(lines.behind(end)))
         elif owner == WATCHDOG:
-            self._waits.take(lines.around(end), self._rank)
+            self._waits.take(lines.around(end), self._rank, (line for _, line in lines.behind(end)))
         elif owner == DONE:
             self._went_on(owner, lines.around(end), number)
         elif not owner.startswith(MARK):

@@ -50,6 +50,12 @@ def test_the_first_by_time_stands_for_all(find: Find) -> None:
     assert only(find(logs)).place.path == "b.log"
 
 
+def test_a_line_without_a_time_stands_behind_the_one_above_it(find: Find) -> None:
+    first = f"2026-11-24T04:40:01Z [rank1]: {ERROR}\n"
+    assert only(find(f"{first}what(): {ERROR}\n")).place.first == 1
+    assert only(find(f"what(): {ERROR}\n{first}")).place.first == 1
+
+
 def test_what_python_only_warns_of_is_no_error(find: Find) -> None:
     warning = f"/srv/lib/site-packages/torch/x.py:141: UserWarning: {ERROR}\n"
     assert only(find(warning)).severity is Severity.WARNING
@@ -443,6 +449,37 @@ def test_a_rank_that_alone_failed_had_more_collectives_than_its_peer(find_all: F
     found = {one.id: one for one in find_all(text + summary).findings}["torch/collective-mismatch"]
     assert (found.evidence[1], found.ranks) == (LEFT_NORMALLY, (0,))
     assert "torch/collective-mismatch" not in ids(find_all(text + summary.replace("  <NO_OTHER_FAILURES>\n", "")))
+
+
+WATCHDOG = """[rank{rank}]:[E1124 22:49:{second}.338 ProcessGroupNCCL.cpp:689] [Rank {rank}] Watchdog caught collective operation \
+timeout: WorkNCCL(SeqNum={number}, OpType={operation}, NumelIn=4, NumelOut=4, Timeout(ms)=12000) ran for 12044 milliseconds before \
+timing out.
+"""
+CLOSED = """[rank0]:[E1124 22:49:12.644 ProcessGroupNCCL.cpp:612] [Rank 0] Collective WorkNCCL(SeqNum=67, \
+OpType=ALLREDUCE, NumelIn=8192, NumelOut=8192, Timeout(ms)=12000) raised the following async exception: \
+NCCL error: remote process exited, NCCL version 2.28.9
+Last error:
+socketProgress: Connection closed by remote peer {peer}<34190>
+"""
+
+
+def test_watchdogs_show_ranks_in_different_collectives(find_all: Find) -> None:
+    first = WATCHDOG.format(rank=1, second=15, number=159, operation="ALLREDUCE")
+    text = first + WATCHDOG.format(rank=0, second=16, number=159, operation="BROADCAST")
+    found = {one.id: one for one in find_all(text).findings}["torch/collective-mismatch"]
+    assert (found.ranks, found.place.first, found.place.rank) == ((0, 1), 1, 1)
+    assert found.evidence[0] == "rank 0 waited in BROADCAST number 159 of 4 elements"
+    assert "torch/collective-mismatch" not in ids(find_all(text + TRACEBACK.format(error="OSError: disk")))
+    assert "torch/collective-mismatch" not in ids(find_all(text.replace("BROADCAST", "ALLREDUCE")))
+
+
+def test_a_rank_that_nccl_left_alone_had_more_collectives_than_its_peer(find_all: Find) -> None:
+    summary = "Failures:\n  <NO_OTHER_FAILURES>\n---\nRoot Cause (first observed failure):\n[0]:\n  rank      : 0 (local_rank: 0)\n"
+    text = CLOSED.format(peer="localhost") + summary
+    found = {one.id: one for one in find_all(text).findings}["torch/collective-mismatch"]
+    assert found.evidence == ("rank 0 waited in ALLREDUCE number 67 of 8192 elements", LEFT_NORMALLY)
+    for other in (text.replace("localhost", "node2"), text.replace("  <NO_OTHER_FAILURES>\n", "")):
+        assert "torch/collective-mismatch" not in ids(find_all(other))
 
 
 # Causes chosen by facts
