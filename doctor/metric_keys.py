@@ -90,7 +90,7 @@ KEYS = (
         r"(?:train )?loss/train/total|loss[_ /]train(?:ing)?|train/loss",
         primary=True,
     ),
-    Key("loss", r"(?:ave?|avg|average|mean|total|ce|step)[_ ]loss", primary=True, evaluated="eval_loss"),
+    Key("loss", r"(?:ave?|avg|average|mean|total|ce|step|task)[_ ]loss", primary=True, evaluated="eval_loss"),
     Key(
         "eval_loss",
         r"eval[_ /]?loss|val(?:id|idation)?[_ /.]?loss(?:es)?(?:[_/ ]epoch)?|loss[_ /](?:eval|val(?:id|idation)?|test)|tel|"

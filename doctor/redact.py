@@ -74,12 +74,15 @@ _IP6 = r"(?<![\w:])(?:[0-9a-fA-F]{1,4}:){3,7}[0-9a-fA-F]{1,4}(?![\w:])|(?<![\w:]
 _VERSION_BEFORE = re.compile(r"(?i)(?:version|cudnn|nccl|cuda|driver|==|>=|<=|\bv)\s*[:=]?\s*$")
 _KEPT = frozenset({"localhost", "127.0.0.1", "0.0.0.0", "255.255.255.255", "root", "user", "runner", "ubuntu", "None"})
 
+# name.ext:1234 is a line of a source or log file, not a port of a host.
+_NO_FILE = r"(?![\w.-]*\.(?:pyx?|cc?|cpp|cxx|cuh?|h(?:pp)?|rs|go|[jt]s|java|sh|ipynb|log|txt|out|err|json|toml|ya?ml):)"
+
 _HOSTS = (
     r"\bip-\d{1,3}-\d{1,3}-\d{1,3}-\d{1,3}(?:\.[\w.-]+\w)?",
     r"\b[A-Za-z0-9][\w-]*(?:\.[\w-]+)*\.(?:internal|local|lan|corp|cluster|localdomain|svc)\b(?:\.[\w-]+)*",
     r"(?i)\bhost(?:name)?\s*[:=]\s*[\"']?(?P<secret>[A-Za-z0-9][\w.-]*)",
     r"\[(?P<secret>[A-Za-z][\w.-]*)\]:\d{2,5}\b",
-    r"(?<![\w./-])(?P<secret>[A-Za-z][A-Za-z0-9-]*\d[\w.-]*|[A-Za-z][\w-]*(?:\.[A-Za-z][\w-]*)+):\d{4,5}\b",
+    rf"(?<![\w./-]){_NO_FILE}(?P<secret>[A-Za-z][A-Za-z0-9-]*\d[\w.-]*|[A-Za-z][\w-]*(?:\.[A-Za-z][\w-]*)+):\d{{4,5}}\b",
     r"srun: error: (?P<secret>[A-Za-z][\w.-]*)(?=: )",
     r"slurmstepd: error: .{0,60}? ON (?P<secret>[A-Za-z][\w.-]*)",
 )

@@ -58,6 +58,7 @@ HARMLESS = (
     "torch==2.13.0 transformers 5.6.0",
     "RuntimeError: CUDA error: out of memory at step 1234567",
     "site-packages/torch/distributed/run.py:803",
+    "INFO [model_runner.py:1892] weights, [ProcessGroupNCCL.cpp:2303], modeling_llama.py:1161: FutureWarning, run-4.log:1024",
     "Target modules {'q_proj', 'v_proj'} not found in the base model.",
 )
 

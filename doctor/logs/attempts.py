@@ -29,7 +29,7 @@ _SEVERAL = re.compile(
 _NUMBER = re.compile(r"\d+")
 # What may come again at any time: warnings, failures, bars, and what counts.
 _ANY_TIME = re.compile(
-    r"(?i)warn|error|exception|traceback|fail|killed|signal|\d%\||it/s|\b(?:epoch|step|iter|batch|loss)"
+    r"(?i)warn|error|exception|traceback|fail|killed|signal|not found|no such|\d%\||it/s|\b(?:epoch|step|iter|batch|loss)"
 )
 
 
@@ -58,7 +58,7 @@ class Attempts:
 def attempts(log: bytes) -> Attempts:
     """The attempts in a log. A further one starts where the opening line comes again after a pause that time stamps show, or
     where the line behind it does so too, or, where there is no pause, the whole head."""
-    lines = log.split(b"\n")
+    lines = log.rstrip().split(b"\n")
     opening = next((n for n, raw in enumerate(lines[:HEAD]) if _says(_clean(raw))), None)
     if opening is None or _ANY_TIME.search(_clean(lines[opening])):
         return Attempts()

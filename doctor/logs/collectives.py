@@ -20,7 +20,11 @@ LEFT = "no other rank failed, so its peer had ended normally, after fewer collec
 
 _ON_THIS_HOST = re.compile(r"closed by (?:remote )?peer (?:localhost\b|\[?(?:127\.|::1\]|::ffff:127\.))")
 _COLLECTIVE = re.compile(r"torch/distributed/distributed_c10d\.py")
-_BACKWARD = re.compile(r"torch/autograd/graph\.py")
+# What of a traceback shows a collective that the user's code does not call by name: the path of a frame, and its name here.
+_HIDDEN = (
+    (re.compile(r"torch/autograd/graph\.py"), "the reduction of gradients in backward()"),
+    (re.compile(r"torch/nn/parallel/distributed\.py"), "the broadcast of buffers in DDP's forward()"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +92,8 @@ def _failed_alone(rank: int | None, facts: Facts) -> bool:
 
 
 def calls_apart(waited: Iterable[tuple[Record, int]], world_size: int | None) -> tuple[Call, ...]:
-    """The calls of all ranks, if they waited in different collectives; empty if not, or if a rank is missing.
+    """The calls of all ranks, if they waited in different collectives, or at different lines of the program; empty if not, or
+    if a rank is missing.
 
     ``waited`` are tracebacks of WAITED with the place in their chain; the first of each rank counts. Without
     ``world_size`` the ranks are those from 0 on.
@@ -99,7 +104,7 @@ def calls_apart(waited: Iterable[tuple[Record, int]], world_size: int | None) ->
             calls.setdefault(record.rank, _call(record.rank, record.chain[depth]))
     known = all(call.operation for call in calls.values())
     whole = sorted(calls) == list(range(world_size or len(calls)))
-    apart = len({call.operation for call in calls.values()}) > 1
+    apart = len({(call.operation, call.at) for call in calls.values()}) > 1
     return tuple(call for _, call in sorted(calls.items())) if known and whole and apart else ()
 
 
@@ -114,6 +119,6 @@ def call_left(record: Record, depth: int, facts: Facts) -> Call | None:
 def _call(rank: int, raised: Raised) -> Call:
     frame = unknown.user_frame(raised)
     at = f"{frame.path}:{frame.line}" if frame else ""
-    backward = any(_BACKWARD.search(one.path) for one in raised.frames)
-    otherwise = "the reduction of gradients in backward()" if backward else ""
-    return Call(rank, next((one.function for one in raised.frames if _COLLECTIVE.search(one.path)), otherwise), at)
+    hidden = (name for path, name in _HIDDEN if any(path.search(one.path) for one in raised.frames))
+    named = (one.function for one in raised.frames if _COLLECTIVE.search(one.path))
+    return Call(rank, next(named, None) or next(hidden, ""), at)

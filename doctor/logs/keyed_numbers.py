@@ -43,7 +43,8 @@ class KeyFinder:
         key = self._keys_before(data, starts)
         starts, key = starts[key >= 0], key[key >= 0]
         value, stop, good = numbers_at(data, starts)
-        return Numbers(key, starts - WINDOW, stop - WINDOW, value).only(good)
+        label = (data[stop] == ord("%")) & (data[stop + 1] == ord("|"))  # a progress bar's percent behind its label
+        return Numbers(key, starts - WINDOW, stop - WINDOW, value).only(good & ~label)
 
     def _keys_before(self, data: Bytes, starts: Ints) -> Ints:
         """The number of the key in front of each start, -1 where there is none."""

@@ -132,7 +132,7 @@ class StepReader:
     def __init__(self) -> None:
         self._header = np.nan
         self._epoch = np.nan
-        self._first_epoch = np.nan
+        self._from_zero = False
 
     def steps(self, told: Steps) -> Floats:
         """The global step of each record, NaN where it can't be told; in-epoch steps count from the first epoch's start."""
@@ -146,12 +146,15 @@ class StepReader:
         return np.where(np.isnan(step), header, step)
 
     def _epochs(self, told: Steps) -> Floats:
-        """The epoch of each record, its own or that of the last line that told one; counted from 1."""
+        """The epoch of each record, its own or that of the last line that told one. They are counted from 1; a run
+        that counts from 0 may stand behind one that does not."""
         epoch = np.where(np.isnan(told.epoch), self._epoch, told.epoch)
         self._epoch = self._epoch if np.isnan(told.last_epoch) else told.last_epoch
-        if np.isnan(self._first_epoch) and not np.isnan(epoch).all():
-            self._first_epoch = epoch[~np.isnan(epoch)][0]
-        counted: Floats = epoch + (self._first_epoch == 0)
+        zeros = np.flatnonzero(epoch == 0)
+        from_zero = np.full(len(epoch), self._from_zero)
+        from_zero[zeros[0] if len(zeros) else len(epoch) :] = True
+        self._from_zero |= bool(len(zeros))
+        counted: Floats = epoch + from_zero
         return counted
 
 

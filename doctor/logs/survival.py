@@ -9,6 +9,7 @@ from doctor.logs.attempts import Attempts
 from doctor.logs.confirm import Confirmed
 from doctor.logs.reader import Progress
 from doctor.logs.records import Record
+from doctor.masks import masked
 from doctor.signature import Signature
 
 # What is said of a failure that did not end the run, or not the run that the log ends with.
@@ -74,6 +75,7 @@ def _survival(log: MatchedLog) -> Survived:
     """What went on behind a record: a later attempt, or training.
 
     Training did if later lines show it, unless only echoes stand behind those: then a rank died here while others trained on.
+    What stands on the line of a step, and came before with other numbers, is a text that the run prints.
     """
     resumed, failures = log.progress.resumed(), _own_failures(log)
     latest = log.attempts.start_of(max(failures)) if failures else 0
@@ -84,6 +86,9 @@ def _survival(log: MatchedLog) -> Survived:
     relaunched = any(match.signature.role is Role.ECHO for match in later)
     seen = (record for record in log.records() if record.logged and log.progress.survived(record))
     caught = set() if relaunched else {record.text for record in seen}
+    steps = {line for line, _ in log.progress.lines}
+    beside = [record for record in log.records() if record.line in steps and not record.chain]
+    quoted = {masked(record.text) for record in beside if log.progress.survived(record)}
 
     def survived(record: Record) -> str:
         if record.ignored:
@@ -91,6 +96,8 @@ def _survival(log: MatchedLog) -> Survived:
         if went_on and log.progress.survived(record):
             return WENT_ON
         if went_on and record.logged and (record.text in caught or (caught and not record.text)):
+            return AGAIN
+        if went_on and record in beside and masked(record.text) in quoted:
             return AGAIN
         return EARLIER if record.last_line < latest or log.attempts.passed(record.line) else ""
 

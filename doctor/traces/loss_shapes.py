@@ -253,7 +253,8 @@ def high_start(view: View, limits: Limits) -> Answer:
 
 def too_good(view: View, limits: Limits) -> Answer:
     """A loss that starts above ``from``, but not above ``most`` as no cross-entropy does, and is below ``below`` after ``share`` of
-    the run, or anywhere if the evaluation loss is too: what is memorised does not carry over to rows that were not seen."""
+    the run, or anywhere if the evaluation loss is too: what is memorised does not carry over to rows that were not seen. Not where
+    the rows were read more than ``epochs`` times by then: few rows are learned like that."""
     short = too_short(view, limits["points"])
     if short:
         return short
@@ -267,12 +268,21 @@ def too_good(view: View, limits: Limits) -> Answer:
     if low[0] > limits["share"] * len(view.main) and not shared:
         return None
     first = int(low[0])
+    if _epochs_read(view, first) > limits["epochs"]:
+        return None
     captures = {
         "before": shown(view.values[0]),
         "value": shown(view.values[first]),
         "first_step": at(view.steps[first]),
     }
     return Seen(first, len(view.main) - 1, captures)
+
+
+def _epochs_read(view: View, index: int) -> float:
+    """How often the rows were read at a point of the series; 0 if no epoch is told."""
+    epoch = view.run.series.get("epoch")
+    here = 0 if epoch is None else int(np.searchsorted(epoch.steps, view.steps[index], side="right"))
+    return float(epoch.values[here - 1]) if epoch is not None and here else 0.0
 
 
 def _too_early(view: View, steps: float) -> Undecided | None:

@@ -49,7 +49,7 @@ SHAPES = {
     "stands-still": Shape(loss_shapes.stands_still, ("points", "steps", "level", "drop", "early", "still")),
     "slow-start": Shape(loss_shapes.slow_start, ("points", "steps", "part", "from", "share", "slope")),
     "high-start": Shape(loss_shapes.high_start, ("level", "settle", "points", "share")),
-    "too-good": Shape(loss_shapes.too_good, ("points", "from", "most", "below", "share")),
+    "too-good": Shape(loss_shapes.too_good, ("points", "from", "most", "below", "share", "epochs")),
     # moving_shapes
     "spike": Shape(
         moving_shapes.spike,

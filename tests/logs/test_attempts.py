@@ -27,6 +27,16 @@ def test_the_opening_line_behind_a_pause_starts_an_attempt() -> None:
     assert starts(log("10", "11", "12")) == (1, 4, 7)
 
 
+def test_the_end_of_the_last_line_is_no_further_line() -> None:
+    text = "Loading the question set\nReading shard 1 of the corpus\n" * 3
+    assert attempts(text.encode()) == Attempts((1, 3, 5), 6)
+    assert not attempts(text.encode()).passed(6)
+
+
+def test_a_failure_that_comes_again_opens_nothing() -> None:
+    assert starts("run.sh: line 35: wget: command not found\n" * 10) == (1,)
+
+
 def test_a_clock_that_goes_back_is_a_pause() -> None:
     assert starts(log("12", "10")) == (1, 4)
 

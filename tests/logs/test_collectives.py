@@ -33,6 +33,18 @@ def test_backward_is_a_collective_as_well() -> None:
     assert calls_apart([backward, BARRIER], None)[0].operation == "the reduction of gradients in backward()"
 
 
+def test_so_is_the_forward_of_a_wrapped_model() -> None:
+    """Its broadcast of buffers is a collective that no line of the program names."""
+    forward = waited(0, 20, ("/opt/venv/lib/python3.11/site-packages/torch/nn/parallel/distributed.py", "forward"))
+    assert str(calls_apart([forward, BARRIER], 2)[0]) == (
+        "rank 0 waited in the broadcast of buffers in DDP's forward(), called at /srv/run/train.py:20"
+    )
+
+
+def test_the_same_collective_at_another_line_is_another_call() -> None:
+    assert len(calls_apart([BARRIER, waited(0, 28, (C10D, "barrier"))], 2)) == 2
+
+
 FAILED_ALONE = {"failed.rank": Fact(0), "failed.alone": Fact(value=True)}
 
 
@@ -67,7 +79,7 @@ def test_a_peer_that_may_have_failed_is_left_open(record: Record, facts: Facts) 
 @pytest.mark.parametrize(
     ("records", "world_size"),
     [
-        ([BARRIER, waited(0, 28, (C10D, "barrier"))], 2),
+        ([BARRIER, waited(0, 32, (C10D, "barrier"))], 2),
         ([GATHER, BARRIER], 3),
         ([waited(1, 1, (C10D, "barrier")), waited(2, 1, (C10D, "all_gather"))], None),
         ([GATHER, waited(1, 40)], 2),

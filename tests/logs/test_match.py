@@ -243,6 +243,14 @@ def test_one_more_step_is_not_going_on(find: Find, behind: str) -> None:
     assert only(find(f"{ERROR}\n{behind}")).severity is Severity.ERROR
 
 
+def test_a_text_beside_the_loss_that_came_before_is_printed_by_the_run(find: Find) -> None:
+    rows = "".join(f"step {n} loss {n}.5 | {text}\n" for n in (1, 7) for text in ("hello", ERROR, "the end", "bye"))
+    last = rows.rstrip().rsplit("\n", 2)[0]
+    assert only(find(last)).severity is Severity.NOTE
+    assert only(find(f"step 1 loss 1.5 | hello\nstep 2 loss 1.4 | {ERROR}\n")).severity is Severity.ERROR
+    assert {one.severity for one in find(f"{last}\n{TRACEBACK.format(error=ERROR)}").findings} == {Severity.ERROR}
+
+
 def test_a_run_that_says_it_is_done_went_on(find: Find) -> None:
     for done in (
         "Training completed. Do not forget to share your model",
@@ -440,7 +448,9 @@ def test_ranks_that_wait_in_different_collectives_are_the_root_unless_another_fa
     assert (found.ranks, found.place.first, found.place.rank) == ((0, 1), 6, 1)
     assert found.evidence[1] == "rank 1 waited in barrier, called at /srv/run/train.py:32"
     assert "torch/collective-mismatch" not in ids(find_all(text + TRACEBACK.format(error="OSError: disk")))
-    assert "torch/collective-mismatch" not in ids(find_all(text.replace("all_gather", "barrier")))
+    assert "torch/collective-mismatch" not in ids(
+        find_all(text.replace("all_gather", "barrier").replace("line 28", "line 32"))
+    )
 
 
 def test_a_rank_that_alone_failed_had_more_collectives_than_its_peer(find_all: Find) -> None:

@@ -76,6 +76,19 @@ def test_lines_behind_tables_keep_their_numbers(read: Read) -> None:
     assert [lines[n - 1] for n in (numbers[0], numbers[-1])] == [lines[4], "step 3, loss: 1.5"]
 
 
+def test_the_percent_of_a_bar_is_no_value_of_its_label(read: Read) -> None:
+    bar = "val: %d%%|####    | %d/18 [00:01<00:02,  9.1it/s, loss=0.5%d]\n"
+    series = {name for _, row in records(read("".join(bar % (6 * n, n, n) for n in range(9)))) for name in row}
+    assert series == {"eval_loss"}
+
+
+def test_a_run_that_counts_epochs_from_zero_behind_one_that_does_not(read: Read) -> None:
+    row = "Epoch [%d/30]:  73%%|#####   | %d/110 [07:19<02:43, 5.44s/it, loss=0.49]\n"
+    first = "".join(row % (7, n) for n in (80, 90))
+    second = "".join(row % (epoch, n) for epoch in (0, 1) for n in (50, 60))
+    assert [step for step, _ in records(read(first + second))] == [740, 750, 50, 60, 160, 170]
+
+
 @pytest.mark.parametrize(
     "table",
     [

@@ -332,6 +332,16 @@ def test_a_start_that_no_cross_entropy_has_is_not_too_good(judge: Judge) -> None
     assert of(judge({"loss": [4287.0, 5.0, *low]}), "trace/loss-too-good") is None
 
 
+@pytest.mark.parametrize(("length", "found"), [(1000, True), (1, False)])
+def test_a_loss_that_is_low_once_the_rows_were_read_often_is_not_too_good(
+    length: int, found: bool, judge: Judge
+) -> None:
+    losses = [9.0, 5.0, 2.0, 1.0, 0.5, *[0.01] * 40]
+    epochs = [(step + 1) / length for step in range(len(losses))]
+    seen = judge({"loss": losses, "eval_loss": [0.01] * len(losses), "epoch": epochs})
+    assert (of(seen, "trace/loss-too-good") is not None) is found
+
+
 def test_a_gradient_norm_that_drifts_or_bursts_all_along_does_not_explode(judge: Judge) -> None:
     losses = noisy(fall(25.0, 15.0, 150, 60))
     drifts = judge({"loss": losses, "grad_norm": np.geomspace(8, 270, 150).tolist()})
