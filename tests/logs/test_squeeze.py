@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from doctor.catalog import Catalog, SignatureFile, catalog_of
 from doctor.logs.index import Index, compile_index
+from doctor.finding import Severity
 from doctor.logs.match import LogResult
 from doctor.logs.prefixes import Line
 from doctor.logs.squeeze import second_pass, squeeze
@@ -158,11 +159,12 @@ def test_it_is_silent_on_healthy_logs(fixture_logs: Path, bundled_index: Index) 
     }
 
 
-def test_healthy_logs_say_no_more_when_they_are_wrapped(fixture_logs: Path, find_all: Find) -> None:
+def test_healthy_logs_raise_no_alarm_when_they_are_wrapped(fixture_logs: Path, find_all: Find) -> None:
+    """A note more is possible: what speaks against a signature is not looked for beyond the lines that were mended."""
     for log in sorted((fixture_logs / "healthy").rglob("*.log")):
         text = "\n".join(wrapped(line, 80) for line in log.read_text(errors="replace").split("\n"))
-        whole = {finding.id for finding in find_all(log.read_bytes()).findings}
-        assert {finding.id for finding in find_all(text).findings} <= whole, log.name
+        loud = {finding.id for finding in find_all(text).findings if finding.severity is not Severity.NOTE}
+        assert loud <= {finding.id for finding in find_all(log.read_bytes()).findings}, log.name
 
 
 @given(st.binary(max_size=300))
