@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from doctor.catalog import Catalog, SignatureFile, catalog_of
-from doctor.logs.index import Index, compile_index
 from doctor.finding import Severity
+from doctor.logs.index import Index, compile_index
 from doctor.logs.match import LogResult
 from doctor.logs.prefixes import Line
 from doctor.logs.squeeze import second_pass, squeeze
