@@ -110,7 +110,7 @@ def _all_came(waited: Mapping[int, Wait], apart: Sequence[Wait], world_size: int
     pairwise = any(wait.operation in PAIRWISE for wait in waited.values())
     if len(set(numbers.values())) > 1 and not pairwise:
         late = [rank for rank, number in sorted(numbers.items()) if number == min(numbers.values())]
-        return f"{_named(late)} was behind, at sequence number {numbers[late[0]]}."
+        return f"{_named(late)} {'was' if len(late) == 1 else 'were'} behind, at sequence number {numbers[late[0]]}."
     if world_size is None:
         return "They were in the same collective: look for a rank that prints no timeout; if none is missing, the transport hangs."
     return "All of them were in the same collective, so the transport between them is what hangs."

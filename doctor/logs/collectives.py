@@ -16,7 +16,7 @@ TIMEOUT = "gloo/timeout"
 WAITED = frozenset({TIMEOUT, "gloo/peer-closed"})
 WATCHED = frozenset({"nccl/watchdog-timeout", "nccl/p2p-hang", "nccl/remote-peer-closed"})
 
-LEFT = "no other rank failed, so its peer had ended normally, after fewer collectives"
+LEFT = "no other rank failed, so its peer had ended normally, without this collective"
 
 _ON_THIS_HOST = re.compile(r"closed by (?:remote )?peer (?:localhost\b|\[?(?:127\.|::1\]|::ffff:127\.))")
 _COLLECTIVE = re.compile(r"torch/distributed/distributed_c10d\.py")
