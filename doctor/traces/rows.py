@@ -25,11 +25,12 @@ STEP_KEYS = (
 )
 NAMED = {key.series for key in KEYS} - set(ROLES)
 _PHASE = re.compile(r"^(?:train|metrics)/")
-_COMPILED = [
-    (key, re.compile(key.spelling, re.IGNORECASE))
-    for key in KEYS
-    if key.series in {*NAMED, END} and (key.separator is None or key.series == "epoch")
-]
+
+
+@cache  # a plain log has no rows, and should not wait for this
+def _spellings() -> list[tuple[Key, re.Pattern[str]]]:
+    wanted = (k for k in KEYS if k.series in {*NAMED, END} and (k.separator is None or k.series == "epoch"))
+    return [(key, re.compile(key.spelling, re.IGNORECASE)) for key in wanted]
 
 
 def points_of(path: str, rows: Iterable[Mapping[str, object]], lines: Iterable[int] | None = None) -> Points:
@@ -82,7 +83,7 @@ def _step(row: Mapping[str, object]) -> float:
 def key_of(name: str) -> Key | None:
     """The series that a key names, with or without the phase that loggers put in front."""
     for spelling in (name, _PHASE.sub("", name)):
-        for key, pattern in _COMPILED:
+        for key, pattern in _spellings():
             if pattern.fullmatch(spelling):
                 return key
     return None
