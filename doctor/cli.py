@@ -319,6 +319,8 @@ def progress_bar(paths: tuple[str, ...]) -> Iterator[Callable[[int], None]]:
 
 def main() -> NoReturn:
     """The command ``doctor``. Every DoctorError is one line on standard error."""
+    # numpy would start a thread for each core when it is imported: none is used, and processes are forked.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     try:
         doctor(standalone_mode=False)
         sys.exit(ExitCode.NOTHING_FOUND)
