@@ -11,8 +11,13 @@ from doctor.finding import stamp
 
 # Operations between two ranks: each rank counts its own, so that their numbers say nothing about other ranks.
 PAIRWISE = frozenset({"SEND", "RECV", "COALESCED"})
-# Collectives end in order and with all ranks, so one rank can be ahead of another by the one that hangs, and no more.
-MOST_AHEAD = 1
+# Operations that take as many elements from each rank; an all-to-all or a gather need not.
+EVEN = frozenset({"ALLREDUCE", "BROADCAST", "REDUCE", "_ALLGATHER_BASE", "_REDUCE_SCATTER_BASE"})
+# Collectives end in order and most of them with all ranks, so one rank is ahead of another by the one that hangs, and by the few
+# that it only had to send: buffers that DDP broadcasts.
+MOST_AHEAD = 4
+# The process group of all ranks, where it is named; which ranks are in another one is not told.
+EVERYBODY = frozenset({"", "0"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +38,11 @@ class Wait:
     started: float | None = None
     timed_out: bool = False
     at: str = ""
+
+    @property
+    def call(self) -> tuple[str, int | None]:
+        """What all ranks that make the same call have in common."""
+        return self.operation, self.elements if self.operation in EVEN else None
 
     def __str__(self) -> str:
         sizes = "" if self.elements is None else f" of {self.elements} element{'s' * (self.elements != 1)}"
@@ -61,24 +71,28 @@ def missed(waits: Sequence[Wait], world_size: int | None) -> Missed | None:
         return None
     first = min(in_vain, key=lambda wait: (wait.started is None, wait.started or 0.0, wait.sequence or 0))
     group = {wait.rank: wait for wait in waits if wait.group == first.group}
+    size = world_size if first.group in EVERYBODY else None
     waited = {rank: wait for rank, wait in group.items() if wait.timed_out}
     since = "" if first.started is None else f" from {stamp(first.started)} on"
     waiting = f"{_named(sorted(waited))} waited{since}."
-    found = _never_entered(group) or _never_came(waited, world_size)
+    found = _never_entered(group) or _never_came(waited, size)
     if found:
         return Missed(waiting, found[1], found[0], unheard=True)
     if len(waited) == 1:
         return Missed(waiting, "No other rank printed a timeout: one was elsewhere, or gone.", unheard=True)
     apart = different_calls(waited)
-    return Missed(waiting, _all_came(waited, apart, world_size), apart=apart)
+    return Missed(waiting, _all_came(waited, apart, size), apart=apart)
 
 
 def different_calls(waited: Mapping[int, Wait]) -> tuple[Wait, ...]:
     """The waits, if they show that ranks called different collectives: another operation, size or line of the program under
-    the same number, or numbers further apart than ranks can be that call the same."""
+    the same number, or numbers further apart than ranks can be that call the same. Old releases name no process group, and
+    each group counts for itself."""
+    if any(not wait.group for wait in waited.values()):
+        return ()
     found = [wait for _, wait in sorted(waited.items()) if wait.operation and wait.operation not in PAIRWISE]
     numbers = {wait.sequence for wait in found if wait.sequence is not None}
-    calls = {(wait.operation, wait.elements) for wait in found}
+    calls = {wait.call for wait in found}
     lines = {wait.at for wait in found if wait.at}
     same = len(numbers) == 1 and (len(calls) > 1 or len(lines) > 1)
     return tuple(found) if same or (numbers and max(numbers) - min(numbers) > MOST_AHEAD) else ()
@@ -95,14 +109,14 @@ def _never_entered(group: Mapping[int, Wait]) -> _Said | None:
     return idle, f"{_named(idle)} had completed all that it had enqueued, so it never entered the collective."
 
 
-def _never_came(waited: Mapping[int, Wait], world_size: int | None) -> _Said | None:
-    absent = tuple(rank for rank in range(world_size or 0) if rank not in waited)
-    if not absent or len(absent) >= (world_size or 0):
+def _never_came(waited: Mapping[int, Wait], size: int | None) -> _Said | None:
+    absent = tuple(rank for rank in range(size or 0) if rank not in waited)
+    if not absent or len(absent) >= (size or 0):
         return None
     return absent, f"{_named(absent)} printed no timeout: it was elsewhere, or gone."
 
 
-def _all_came(waited: Mapping[int, Wait], apart: Sequence[Wait], world_size: int | None) -> str:
+def _all_came(waited: Mapping[int, Wait], apart: Sequence[Wait], size: int | None) -> str:
     """What it means that several ranks waited, and that nobody is known who did not."""
     if apart:
         return "They called different collectives: control flow differs between ranks."
@@ -111,7 +125,9 @@ def _all_came(waited: Mapping[int, Wait], apart: Sequence[Wait], world_size: int
     if len(set(numbers.values())) > 1 and not pairwise:
         late = [rank for rank, number in sorted(numbers.items()) if number == min(numbers.values())]
         return f"{_named(late)} {'was' if len(late) == 1 else 'were'} behind, at sequence number {numbers[late[0]]}."
-    if world_size is None:
+    if len({wait.call for wait in waited.values()}) > 1 and not pairwise:
+        return "They were in different collectives, or in those of different process groups."
+    if size is None:
         return "They were in the same collective: look for a rank that prints no timeout; if none is missing, the transport hangs."
     return "All of them were in the same collective, so the transport between them is what hangs."
 

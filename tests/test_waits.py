@@ -9,11 +9,11 @@ from doctor.waits import Wait, different_calls, missed
 
 
 def wait(rank: int, sequence: int = 37, operation: str = "ALLREDUCE", **changes: object) -> Wait:
-    known: dict[str, object] = {"elements": 1, "timed_out": True} | changes
+    known: dict[str, object] = {"group": "0", "elements": 1, "timed_out": True} | changes
     return Wait(rank, sequence=sequence, operation=operation, **known)  # type: ignore[arg-type]
 
 
-IDLE = Wait(1, enqueued=36, completed=36)
+IDLE = Wait(1, "0", enqueued=36, completed=36)
 
 
 @pytest.mark.parametrize(
@@ -38,6 +38,7 @@ def test_who_is_missing(waits: list[Wait], world_size: int | None, ranks: tuple[
         ([wait(0), wait(1, sequence=36), wait(2)], 3, "Rank 1 was behind, at sequence number 36"),
         ([wait(0), wait(1)], 2, "the transport between them is what hangs"),
         ([wait(0), wait(1)], None, "look for a rank that prints no timeout"),
+        ([wait(0, group="7"), wait(1, group="7")], 8, "look for a rank that prints no timeout"),
         ([wait(0), wait(1, operation="SEND", sequence=9)], 2, "the transport between them is what hangs"),
     ],
 )
@@ -46,6 +47,14 @@ def test_where_all_waited_none_is_missing(waits: list[Wait], world_size: int | N
     assert found is not None
     assert (found.ranks, found.unheard, found.apart) == ((), False, ())
     assert words in found.sentence
+
+
+def test_without_process_groups_nothing_is_proved() -> None:
+    """Tensor and data parallel groups count and time out for themselves, and old releases don't say which one it is."""
+    found = missed([wait(0, group=""), wait(1, group="", operation="BROADCAST")], 2)
+    assert found is not None
+    assert (found.apart, found.unheard) == ((), False)
+    assert "or in those of different process groups" in found.sentence
 
 
 def test_the_ranks_that_waited_are_named() -> None:
@@ -58,22 +67,27 @@ def test_a_rank_whose_watchdog_reports_something_else_did_not_wait() -> None:
     assert missed([wait(0, timed_out=False, enqueued=40, completed=36)], 2) is None
 
 
+def test_the_parts_of_an_all_to_all_may_differ() -> None:
+    parts = {rank: wait(rank, operation="ALLTOALL_BASE", elements=7 + rank) for rank in (0, 1)}
+    assert not different_calls(parts)
+
+
 @pytest.mark.parametrize(
     ("other", "apart"),
     [
         (wait(1, operation="BROADCAST"), True),
         (wait(1, elements=2), True),
         (wait(1, at="train.py:9"), True),
-        (wait(1, sequence=39), True),
+        (wait(1, sequence=42), True),
         (wait(1, at="train.py:7"), False),
-        (wait(1, sequence=38), False),
+        (wait(1, sequence=41), False),
         (wait(1, sequence=38, elements=2), False),
         (wait(1, operation="SEND", sequence=9), False),
     ],
-    ids=["operation", "size", "line", "two ahead", "same", "one ahead", "the next one", "pairwise"],
+    ids=["operation", "size", "line", "far ahead", "same", "ahead", "the next one", "pairwise"],
 )
 def test_what_proves_that_ranks_called_different_collectives(other: Wait, apart: bool) -> None:
-    """The rank that is one ahead may have ended the collective that the other is stuck in; two ahead it cannot be."""
+    """A rank may have ended the collective that the other is stuck in, and broadcasts behind it that it only had to send."""
     first = wait(0, at="train.py:7")
     assert bool(different_calls({0: first, 1: other})) == apart
     found = missed([first, other], 2)
@@ -134,6 +148,17 @@ def test_the_status_of_a_rank_that_is_told_of_a_timeout_is_no_wait() -> None:
     )
     reader.take(read_lines(told)[0], None)
     assert reader.waits() == (Wait(0, "0", enqueued=30, completed=30),)
+
+
+def test_what_was_told_before_the_timeout_is_kept() -> None:
+    reader = WaitReader()
+    told = LINES[1].replace(
+        "failure detected by watchdog at work sequence id: 37 PG status: last", "Received a dump signal. Last"
+    )
+    for line in (told, *LINES):
+        reader.take(read_lines(line.encode())[0], None)
+    (found,) = reader.waits()
+    assert (found.sequence, found.timed_out, found.enqueued, found.completed) == (37, True, 38, 36)
 
 
 def test_another_group_keeps_its_own_numbers() -> None:

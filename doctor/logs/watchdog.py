@@ -58,10 +58,12 @@ class WaitReader:
     def _key(self, rank: int, text: str) -> tuple[int, str]:
         """Rank and group. The line of a timeout names no group; the next one does, with the number of the same collective."""
         group, failed = _GROUP.search(text), _FAILED.search(text)
-        key, nameless = (rank, group["group"] if group else ""), (rank, "")
-        known = self._waits.get(nameless)
-        if known and key not in self._waits and failed and known.sequence == int(failed["sequence"]):
-            self._waits[key] = replace(self._waits.pop(nameless), group=key[1])
+        key = (rank, group["group"] if group else "")
+        timeout = self._waits.get((rank, ""))
+        if group and failed and timeout and timeout.sequence == int(failed["sequence"]):
+            del self._waits[rank, ""]
+            known = self._waits.get(key) or timeout
+            self._waits[key] = replace(timeout, group=key[1], enqueued=known.enqueued, completed=known.completed)
         return key
 
     def _locate(self, rank: int, behind: Iterable[Line]) -> None:

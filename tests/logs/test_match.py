@@ -464,6 +464,8 @@ def test_a_rank_that_alone_failed_had_more_collectives_than_its_peer(find_all: F
 WATCHDOG = """[rank{rank}]:[E1124 22:49:{second}.338 ProcessGroupNCCL.cpp:689] [Rank {rank}] Watchdog caught collective operation \
 timeout: WorkNCCL(SeqNum={number}, OpType={operation}, NumelIn=4, NumelOut=4, Timeout(ms)=12000) ran for 12044 milliseconds before \
 timing out.
+[rank{rank}]:[E1124 22:49:{second}.339 ProcessGroupNCCL.cpp:2303] [PG ID 0 PG GUID 0(default_pg) Rank {rank}]  failure detected by \
+watchdog at work sequence id: {number} PG status: last enqueued work: {number}, last completed work: 158
 """
 CLOSED = """[rank0]:[E1124 22:49:12.644 ProcessGroupNCCL.cpp:612] [Rank 0] Collective WorkNCCL(SeqNum=67, \
 OpType=ALLREDUCE, NumelIn=8192, NumelOut=8192, Timeout(ms)=12000) raised the following async exception: \
