@@ -74,8 +74,8 @@ _IP6 = r"(?<![\w:])(?:[0-9a-fA-F]{1,4}:){3,7}[0-9a-fA-F]{1,4}(?![\w:])|(?<![\w:]
 _VERSION_BEFORE = re.compile(r"(?i)(?:version|cudnn|nccl|cuda|driver|==|>=|<=|\bv)\s*[:=]?\s*$")
 _KEPT = frozenset({"localhost", "127.0.0.1", "0.0.0.0", "255.255.255.255", "root", "user", "runner", "ubuntu", "None"})
 
-# name.ext:1234 is a line of a source or log file, not a port of a host.
-_NO_FILE = r"(?![\w.-]*\.(?:pyx?|cc?|cpp|cxx|cuh?|h(?:pp)?|rs|go|[jt]s|java|sh|ipynb|log|txt|out|err|json|toml|ya?ml):)"
+# name.ext:1234 is a line of a source or log file, not a port of a host; a name with more dots may be one.
+_NO_FILE = r"(?![\w-]*\.(?:pyx?|cc?|cpp|cxx|cuh?|h(?:pp)?|go|[jt]s|java|ipynb|log|txt|out|err|jsonl?|toml|ya?ml):)"
 
 _HOSTS = (
     r"\bip-\d{1,3}-\d{1,3}-\d{1,3}-\d{1,3}(?:\.[\w.-]+\w)?",

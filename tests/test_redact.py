@@ -79,6 +79,10 @@ def test_what_is_no_secret_stays(text: str) -> None:
     assert Redactor().text(text) == text
 
 
+def test_a_host_whose_name_ends_like_a_file_is_one() -> None:
+    assert Redactor().text("connect to db.example.py:5432") == "connect to <host-1>:5432"
+
+
 def test_pseudonyms_are_stable_and_tell_things_apart() -> None:
     text = Redactor().text("10.0.0.1 to 10.0.0.2 and back to 10.0.0.1 for a@b.org")
     assert text == "<ip-1> to <ip-2> and back to <ip-1> for <email-1>"

@@ -23,7 +23,7 @@ _COLLECTIVE = re.compile(r"torch/distributed/distributed_c10d\.py")
 # What of a traceback shows a collective that the user's code does not call by name: the path of a frame, and its name here.
 _HIDDEN = (
     (re.compile(r"torch/autograd/graph\.py"), "the reduction of gradients in backward()"),
-    (re.compile(r"torch/nn/parallel/distributed\.py"), "the broadcast of buffers in DDP's forward()"),
+    (re.compile(r"torch/nn/parallel/distributed\.py"), "a collective of DistributedDataParallel itself"),
 )
 
 

@@ -37,7 +37,7 @@ def test_so_is_the_forward_of_a_wrapped_model() -> None:
     """Its broadcast of buffers is a collective that no line of the program names."""
     forward = waited(0, 20, ("/opt/venv/lib/python3.11/site-packages/torch/nn/parallel/distributed.py", "forward"))
     assert str(calls_apart([forward, BARRIER], 2)[0]) == (
-        "rank 0 waited in the broadcast of buffers in DDP's forward(), called at /srv/run/train.py:20"
+        "rank 0 waited in a collective of DistributedDataParallel itself, called at /srv/run/train.py:20"
     )
 
 
