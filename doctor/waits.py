@@ -71,17 +71,20 @@ def missed(waits: Sequence[Wait], world_size: int | None) -> Missed | None:
         return None
     first = min(in_vain, key=lambda wait: (wait.started is None, wait.started or 0.0, wait.sequence or 0))
     group = {wait.rank: wait for wait in waits if wait.group == first.group}
-    size = world_size if first.group in EVERYBODY else None
     waited = {rank: wait for rank, wait in group.items() if wait.timed_out}
+    ranks = {wait.rank for wait in in_vain}
+    absent = {wait.rank for wait in waits} - ranks
+    if world_size and first.group in EVERYBODY:
+        absent = set(range(world_size)) - set(waited)
     since = "" if first.started is None else f" from {stamp(first.started)} on"
-    waiting = f"{_named(sorted(waited))} waited{since}."
-    found = _never_entered(group) or _never_came(waited, size)
+    waiting = f"{_named(sorted(ranks - absent))} waited{since}."
+    found = _never_entered(group) or _never_came(sorted(absent))
     if found:
         return Missed(waiting, found[1], found[0], unheard=True)
-    if len(waited) == 1:
+    if len(ranks) == 1:
         return Missed(waiting, "No other rank printed a timeout: one was elsewhere, or gone.", unheard=True)
     apart = different_calls(waited)
-    return Missed(waiting, _all_came(waited, apart, size), apart=apart)
+    return Missed(waiting, _all_came(waited, apart, len(ranks), world_size), apart=apart)
 
 
 def different_calls(waited: Mapping[int, Wait]) -> tuple[Wait, ...]:
@@ -109,15 +112,13 @@ def _never_entered(group: Mapping[int, Wait]) -> _Said | None:
     return idle, f"{_named(idle)} had completed all that it had enqueued, so it never entered the collective."
 
 
-def _never_came(waited: Mapping[int, Wait], size: int | None) -> _Said | None:
-    absent = tuple(rank for rank in range(size or 0) if rank not in waited)
-    if not absent or len(absent) >= (size or 0):
-        return None
-    return absent, f"{_named(absent)} printed no timeout: it was elsewhere, or gone."
+def _never_came(absent: Sequence[int]) -> _Said | None:
+    """The ranks that are known, and print no timeout."""
+    return (tuple(absent), f"{_named(absent)} printed no timeout: it was elsewhere, or gone.") if absent else None
 
 
-def _all_came(waited: Mapping[int, Wait], apart: Sequence[Wait], size: int | None) -> str:
-    """What it means that several ranks waited, and that nobody is known who did not."""
+def _all_came(waited: Mapping[int, Wait], apart: Sequence[Wait], ranks: int, world_size: int | None) -> str:
+    """What it means that several ranks waited, of which ``waited`` are in one group, and that nobody is known who did not."""
     if apart:
         return "They called different collectives: control flow differs between ranks."
     numbers = {rank: wait.sequence for rank, wait in waited.items() if wait.sequence is not None}
@@ -125,9 +126,9 @@ def _all_came(waited: Mapping[int, Wait], apart: Sequence[Wait], size: int | Non
     if len(set(numbers.values())) > 1 and not pairwise:
         late = [rank for rank, number in sorted(numbers.items()) if number == min(numbers.values())]
         return f"{_named(late)} {'was' if len(late) == 1 else 'were'} behind, at sequence number {numbers[late[0]]}."
-    if len({wait.call for wait in waited.values()}) > 1 and not pairwise:
+    if len(waited) < ranks or (len({wait.call for wait in waited.values()}) > 1 and not pairwise):
         return "They were in different collectives, or in those of different process groups."
-    if size is None:
+    if world_size is None:
         return "They were in the same collective: look for a rank that prints no timeout; if none is missing, the transport hangs."
     return "All of them were in the same collective, so the transport between them is what hangs."
 

@@ -23,6 +23,12 @@ IDLE = Wait(1, "0", enqueued=36, completed=36)
         ([wait(0), IDLE], None, (1,), "never entered"),
         ([wait(0), IDLE, wait(2, enqueued=37, completed=36)], 3, (1,), "never entered"),
         ([wait(0)], None, (), "No other rank printed a timeout"),
+        (
+            [wait(0, group="1"), wait(2, group="4"), Wait(3, "0", enqueued=-1, completed=-1)],
+            None,
+            (3,),
+            "Rank 3 printed no",
+        ),
     ],
 )
 def test_who_is_missing(waits: list[Wait], world_size: int | None, ranks: tuple[int, ...], words: str) -> None:
@@ -38,7 +44,7 @@ def test_who_is_missing(waits: list[Wait], world_size: int | None, ranks: tuple[
         ([wait(0), wait(1, sequence=36), wait(2)], 3, "Rank 1 was behind, at sequence number 36"),
         ([wait(0), wait(1)], 2, "the transport between them is what hangs"),
         ([wait(0), wait(1)], None, "look for a rank that prints no timeout"),
-        ([wait(0, group="7"), wait(1, group="7")], 8, "look for a rank that prints no timeout"),
+        ([wait(0, group="7"), wait(1, group="8")], 8, "in those of different process groups"),
         ([wait(0), wait(1, operation="SEND", sequence=9)], 2, "the transport between them is what hangs"),
     ],
 )
