@@ -35,7 +35,12 @@ ZSTD_PIECE = 1024
 
 LOG_SUFFIXES = frozenset({".log", ".out", ".err", ".txt", ".stdout", ".stderr", ".logs", ".jsonl"})
 PACKED_SUFFIXES = frozenset({".gz", ".xz", ".bz2", ".zst"})
-LOG_NAMES = ("stdout", "stderr", "log", "output", "slurm-")
+# Names without such a suffix: as they are, behind a word, as PBS and SGE name them (job.o1234, job.e1234-7), and put aside by
+# logrotate or a logger.
+_LOG_NAME = re.compile(
+    r"(?:stdout|stderr|log|output|slurm-)[^.]*|[^.]*[_-](?:log|err|stdout|stderr)\d*|nohup|"
+    r".+\.[oe]\d{2,}(?:[.-]\d+)?|.+\.(?:log|out|err)\.\d[\d_-]*"
+)
 
 # What the decompressors raise for a damaged or cut stream. zstandard's own error is a subclass of Exception only.
 DAMAGED = (OSError, EOFError, zlib.error, lzma.LZMAError)
@@ -117,7 +122,7 @@ def _looks_like_log(path: str) -> bool:
         return False
     if name.suffix in PACKED_SUFFIXES:
         name = name.with_suffix("")
-    return name.suffix in LOG_SUFFIXES or (not name.suffix and name.name.startswith(LOG_NAMES))
+    return name.suffix in LOG_SUFFIXES or _LOG_NAME.fullmatch(name.name) is not None
 
 
 _TRUNCATED = re.compile(rb"(?:\A|(?<=\n))\0+(?=[\t -~\x80-\xff]|\Z)")

@@ -73,6 +73,12 @@ def test_a_folder_is_searched_for_what_looks_like_a_log(tmp_path: Path) -> None:
     wanted = [
         "a.LOG",
         "job.out",
+        "k/finetune.e31337",
+        "k/finetune.o31337-4",
+        "k/nohup",
+        "k/train.log.2026-11-24",
+        "k/train_log",
+        "k/worker.log.1",
         "n/r0/stderr.log.gz",
         "n/stdout",
         "notes.txt",
@@ -80,7 +86,18 @@ def test_a_folder_is_searched_for_what_looks_like_a_log(tmp_path: Path) -> None:
         "x/train.log.zst",
         "y/m.jsonl",
     ]
-    for name in [*wanted, "config.yaml", "model.safetensors", ".hidden.log", ".git/x.log", "data.gz", "train.py"]:
+    for name in [
+        *wanted,
+        "config.yaml",
+        "model.safetensors",
+        ".hidden.log",
+        ".git/x.log",
+        "data.gz",
+        "train.py",
+        "catalog",
+        "net.o",
+        "v1.0",
+    ]:
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_bytes(gzip.compress(b"x") if name.endswith("gz") else b"x")
     assert sorted(paths(tmp_path)) == sorted(str(tmp_path / name) for name in wanted)
