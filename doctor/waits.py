@@ -21,6 +21,18 @@ EVERYBODY = frozenset({"", "0"})
 
 
 @dataclass(frozen=True, slots=True)
+class Call:
+    """Where one rank stood: the operation that it was in, and the line of the user's code that called it."""
+
+    rank: int
+    operation: str
+    at: str
+
+    def __str__(self) -> str:
+        return f"rank {self.rank} waited in {self.operation or 'a collective'}{self.at and f', called at {self.at}'}"
+
+
+@dataclass(frozen=True, slots=True)
 class Wait:
     """One rank's collective in one process group, as its watchdog tells it; ``timed_out`` where it waited in vain.
 
@@ -40,14 +52,13 @@ class Wait:
     at: str = ""
 
     @property
-    def call(self) -> tuple[str, int | None]:
+    def common(self) -> tuple[str, int | None]:
         """What all ranks that make the same call have in common."""
         return self.operation, self.elements if self.operation in EVEN else None
 
     def __str__(self) -> str:
         sizes = "" if self.elements is None else f" of {self.elements} element{'s' * (self.elements != 1)}"
-        called = f", called at {self.at}" if self.at else ""
-        return f"rank {self.rank} waited in {self.operation} number {self.sequence}{sizes}{called}"
+        return str(Call(self.rank, f"{self.operation} number {self.sequence}{sizes}", self.at))
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +106,7 @@ def different_calls(waited: Mapping[int, Wait]) -> tuple[Wait, ...]:
         return ()
     found = [wait for _, wait in sorted(waited.items()) if wait.operation and wait.operation not in PAIRWISE]
     numbers = {wait.sequence for wait in found if wait.sequence is not None}
-    calls = {wait.call for wait in found}
+    calls = {wait.common for wait in found}
     lines = {wait.at for wait in found if wait.at}
     same = len(numbers) == 1 and (len(calls) > 1 or len(lines) > 1)
     return tuple(found) if same or (numbers and max(numbers) - min(numbers) > MOST_AHEAD) else ()
@@ -126,7 +137,7 @@ def _all_came(waited: Mapping[int, Wait], apart: Sequence[Wait], ranks: int, wor
     if len(set(numbers.values())) > 1 and not pairwise:
         late = [rank for rank, number in sorted(numbers.items()) if number == min(numbers.values())]
         return f"{_named(late)} {'was' if len(late) == 1 else 'were'} behind, at sequence number {numbers[late[0]]}."
-    if len(waited) < ranks or (len({wait.call for wait in waited.values()}) > 1 and not pairwise):
+    if len(waited) < ranks or (len({wait.common for wait in waited.values()}) > 1 and not pairwise):
         return "They were in different collectives, or in those of different process groups."
     if world_size is None:
         return "They were in the same collective: look for a rank that prints no timeout; if none is missing, the transport hangs."

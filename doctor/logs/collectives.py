@@ -8,7 +8,7 @@ from doctor.facts import Facts, whole_number
 from doctor.logs import unknown
 from doctor.logs.records import Raised, Record
 from doctor.logs.survival import Match
-from doctor.waits import Wait, missed
+from doctor.waits import Call, Wait, missed
 
 ID = "torch/collective-mismatch"
 TIMEOUT = "gloo/timeout"
@@ -28,24 +28,12 @@ _HIDDEN = (
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
-    """Where one rank stood: the operation that it was in, and the line of the user's code that called it."""
-
-    rank: int
-    operation: str
-    at: str
-
-    def __str__(self) -> str:
-        return f"rank {self.rank} waited in {self.operation or 'a collective'}{self.at and f', called at {self.at}'}"
-
-
-@dataclass(frozen=True, slots=True)
 class Apart:
-    """The match where it first shows that ranks called different collectives, the ranks, and a line about each."""
+    """The match where it first shows that ranks called different collectives, the call of each, and what else there is to say."""
 
     match: Match
-    ranks: tuple[int, ...]
-    lines: tuple[str, ...]
+    calls: tuple[Call | Wait, ...]
+    more: tuple[str, ...] = ()
 
 
 def apart(matches: Sequence[Match], waits: Sequence[Wait], facts: Facts) -> Apart | None:
@@ -60,8 +48,7 @@ def _apart(waited: Sequence[Match], facts: Facts) -> Apart | None:
     first = next((match for match in waited if match.signature.id == TIMEOUT), None)
     tracebacks = [(match.record, match.confirmed.depth) for match in waited]
     calls = calls_apart(tracebacks, whole_number(facts, "world_size"))
-    ranks, lines = tuple(call.rank for call in calls), tuple(map(str, calls))
-    return Apart(first, ranks, lines) if first is not None and calls else None
+    return Apart(first, calls) if first is not None and calls else None
 
 
 def _left(waited: Sequence[Match], facts: Facts) -> Apart | None:
@@ -69,7 +56,7 @@ def _left(waited: Sequence[Match], facts: Facts) -> Apart | None:
     for match in waited:
         call = call_left(match.record, match.confirmed.depth, facts)
         if call is not None:
-            return Apart(match, (call.rank,), (str(call), LEFT))
+            return Apart(match, (call,), (LEFT,))
     return None
 
 
@@ -79,10 +66,10 @@ def _watched(watched: Sequence[Match], waits: Sequence[Wait], facts: Facts) -> A
         return None
     awaited = missed(waits, whole_number(facts, "world_size"))
     if awaited and awaited.apart:
-        return Apart(watched[0], tuple(wait.rank for wait in awaited.apart), tuple(map(str, awaited.apart)))
+        return Apart(watched[0], awaited.apart)
     closed = next((match for match in watched if _ON_THIS_HOST.search(match.confirmed.text)), None)
     left = [wait for wait in waits if wait.operation and not wait.timed_out and _failed_alone(wait.rank, facts)]
-    return Apart(closed, (left[0].rank,), (str(left[0]), LEFT)) if closed and len(waits) == len(left) == 1 else None
+    return Apart(closed, tuple(left), (LEFT,)) if closed and len(waits) == len(left) == 1 else None
 
 
 def _failed_alone(rank: int | None, facts: Facts) -> bool:
@@ -118,7 +105,7 @@ def call_left(record: Record, depth: int, facts: Facts) -> Call | None:
 
 def _call(rank: int, raised: Raised) -> Call:
     frame = unknown.user_frame(raised)
-    at = f"{frame.path}:{frame.line}" if frame else ""
+    at = frame.at if frame else ""
     hidden = (name for path, name in _HIDDEN if any(path.search(one.path) for one in raised.frames))
     named = (one.function for one in raised.frames if _COLLECTIVE.search(one.path))
     return Call(rank, next(named, None) or next(hidden, ""), at)

@@ -46,7 +46,7 @@ def _captures(found: "regex.Match[str]", record: Record, depth: int) -> dict[str
         captures |= _own_module(captures["module"].partition(".")[0], frames)
     if frames:
         captures |= {
-            "frame": f"{frames[-1].path}:{frames[-1].line} in {frames[-1].function}",
+            "frame": f"{frames[-1].at} in {frames[-1].function}",
             "package": frames[-1].package,
         }
     return captures

@@ -227,7 +227,8 @@ def _mismatched_calls(
     if shown is None or collectives.ID not in catalog:
         return
     found = _finding([(replace(shown.match, signature=catalog.signature(collectives.ID)), "")], facts, 0)
-    yield replace(found, evidence=shown.lines[:MOST_EVIDENCE], ranks=shown.ranks)
+    lines = (*map(str, shown.calls), *shown.more)[:MOST_EVIDENCE]
+    yield replace(found, evidence=lines, ranks=tuple(call.rank for call in shown.calls))
 
 
 def _known_findings(survivals: Survivals, facts: Facts) -> Iterator[Finding]:
@@ -274,14 +275,13 @@ def _finding(matches: list[tuple[Match, str]], facts: Facts, unread: int) -> Fin
 
 def _first(shown: list[Match]) -> Match:
     """The first match by the clock; one without a time stands at that of the match above it."""
-    times: dict[tuple[str, int], float] = {}
+    ordered = sorted(shown, key=lambda match: (match.record.path, match.record.line))
     known: dict[str, float] = {}
-    for record in sorted((match.record for match in shown), key=lambda record: (record.path, record.line)):
-        time = known.get(record.path, 0.0) if record.time is None else record.time
-        known[record.path] = times[record.path, record.line] = time
-    return min(
-        shown, key=lambda match: (times[match.record.path, match.record.line], match.record.path, match.record.line)
-    )
+    times: list[float] = []
+    for record in (match.record for match in ordered):
+        known[record.path] = known.get(record.path, 0.0) if record.time is None else record.time
+        times.append(known[record.path])
+    return ordered[times.index(min(times))]
 
 
 def _severity(signature: Signature, shown: list[Match], survived: bool) -> Severity:

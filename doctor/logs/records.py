@@ -28,8 +28,13 @@ class Frame:
         """Whether the frame is in an installed package, Python's own library, or code that has no file."""
         return _INSTALLED.search(self.path) is not None
 
+    @property
+    def at(self) -> str:
+        """The file and the line."""
+        return f"{self.path}:{self.line}"
+
     def __str__(self) -> str:
-        return f"{self.path}:{self.line} in {self.function}: {self.source}"
+        return f"{self.at} in {self.function}: {self.source}"
 
 
 @dataclass(frozen=True, slots=True)

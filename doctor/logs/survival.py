@@ -87,8 +87,11 @@ def _survival(log: MatchedLog) -> Survived:
     seen = (record for record in log.records() if record.logged and log.progress.survived(record))
     caught = set() if relaunched else {record.text for record in seen}
     steps = {line for line, _ in log.progress.lines}
-    beside = (record for record in log.records() if record.line in steps and not record.chain)
-    quoted = {masked(record.text) for record in beside if log.progress.survived(record)}
+
+    def quotes(record: Record) -> bool:
+        return record.line in steps and not record.chain
+
+    quoted = {masked(record.text) for record in log.records() if quotes(record) and log.progress.survived(record)}
 
     def survived(record: Record) -> str:
         if record.ignored:
@@ -97,7 +100,7 @@ def _survival(log: MatchedLog) -> Survived:
             return WENT_ON
         if went_on and record.logged and (record.text in caught or (caught and not record.text)):
             return AGAIN
-        if went_on and record.line in steps and not record.chain and masked(record.text) in quoted:
+        if went_on and quotes(record) and masked(record.text) in quoted:
             return AGAIN
         return EARLIER if record.last_line < latest or log.attempts.passed(record.line) else ""
 

@@ -71,7 +71,7 @@ def finding(record: Record, records: list[Record]) -> Finding:
     """The finding of an exception that no signature knows; ``records`` are all like it."""
     raised, frame = record.chain[0], user_frame(record.chain[0])
     name = raised.type.rpartition(".")[2]
-    at = f"{frame.path}:{frame.line} in {frame.function}" if frame else ""
+    at = f"{frame.at} in {frame.function}" if frame else ""
     seen = f"at {at}{': ' + frame.source if frame.source else ''}" if frame else ""
     found = _told(
         replace(record, line=raised.line),

@@ -71,7 +71,7 @@ class WaitReader:
         key = self._last.get(rank)
         frame = next((frame for frame in _frames(behind) if not frame.is_installed), None)
         if key is not None and frame is not None and not self._waits[key].at:
-            self._waits[key] = replace(self._waits[key], at=f"{frame.path}:{frame.line}")
+            self._waits[key] = replace(self._waits[key], at=frame.at)
 
 
 def _frames(lines: Iterable[Line]) -> Iterable[Frame]:
