@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
+from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
 from doctor.catalog import Catalog
@@ -326,7 +327,9 @@ def _named(
     matches = list(_confirmed(Candidate(first, fallbacks), catalog, index, skipped))
     if not matches:
         return found
-    match = min(matches, key=lambda one: not index.texts[one.signature.id].frames)  # who asks for a frame knows more
+    general = [pattern for match in matches for pattern in match.signature.explains]
+    special = [one for one in matches if not any(fnmatchcase(one.signature.id, pattern) for pattern in general)]
+    match = min(special or matches, key=lambda one: not index.texts[one.signature.id].frames)  # who asks for a frame knows more
     return replace(
         _finding([(match, "")], facts, 0),
         place=found.place,
