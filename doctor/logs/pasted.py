@@ -1,4 +1,4 @@
-"""What becomes of a log that was copied into a ticket: indented as a block of code, broken at the width of a terminal."""
+"""What becomes of a log that was pasted or recorded: indented as code, broken at a terminal's width, without line feeds."""
 
 import re
 
@@ -18,7 +18,12 @@ _BORDER = re.compile(r"(.)\1*|.*[│┃|+=─━╮╯┐┘]")
 
 def unpasted(log: bytes) -> bytes:
     """A whole log as it was printed; its lines keep their numbers."""
-    return _unbroken(_dedented(log))
+    return _unbroken(_dedented(_with_newlines(log)))
+
+
+def _with_newlines(log: bytes) -> bytes:
+    """A log with line feeds, where carriage returns alone end its lines: as a terminal's recording has them."""
+    return log if b"\n" in log.rstrip(b"\n") else log.replace(b"\r", b"\n")
 
 
 def _dedented(log: bytes) -> bytes:

@@ -86,7 +86,9 @@ def read_traceback(lines: Iterator[tuple[int, Line]]) -> Traceback | None:
     Lines of other streams (another rank, host or process in the prefix) are passed over. None if no exception is
     reached, as in text that only mentions one; but a traceback whose stream ends among its frames is one that was cut.
     """
-    number, header = next(lines)
+    number, header = next(lines, (0, None))
+    if header is None:
+        return None
     reader, key = _Reader(number, header.text), header.key
     for n, (number, line) in enumerate(islice(lines, MOST_LINES)):
         if n == 0 and not line.key and _FRAME.match(line.text):

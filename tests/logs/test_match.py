@@ -567,10 +567,11 @@ def test_a_pattern_that_runs_away_is_skipped_with_a_reason(make_signature: Calla
             ]
         ),
         max_size=15,
-    )
+    ),
+    st.sampled_from([b"\n", b"\r\n", b"\r"]),
 )
-def test_no_bytes_make_it_raise(small: Catalog, small_index, pieces: list[bytes]) -> None:
-    data = b"\n".join(pieces)
+def test_no_bytes_make_it_raise(small: Catalog, small_index, pieces: list[bytes], between: bytes) -> None:
+    data = between.join(pieces)
     result = find_in_blocks([("run.log", [Block(data, len(data))] if data else [])], small, small_index)
     assert result.size == len(data)
 

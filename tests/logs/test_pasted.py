@@ -25,6 +25,19 @@ def test_what_all_lines_are_indented_by_goes(text: bytes, seen: bytes) -> None:
     assert unpasted(text) == seen
 
 
+@pytest.mark.parametrize(
+    ("text", "seen"),
+    [
+        (b"step 1\rValueError: x\r", b"step 1\nValueError: x\n"),
+        (b" 50%|##\r100%|####\n", b" 50%|##\n100%|####\n"),
+        (b"step 1\r\nstep 2\r\n", b"step 1\r\nstep 2\r\n"),
+        (b" 50%|##\r100%|####\nstep 2\n", b" 50%|##\r100%|####\nstep 2\n"),
+    ],
+)
+def test_carriage_returns_end_lines_where_nothing_else_does(text: bytes, seen: bytes) -> None:
+    assert unpasted(text) == seen
+
+
 def broken(text: str, width: int) -> str:
     """A text as a terminal of this width shows it."""
     pieces = ([line[n : n + width] for n in range(0, len(line), width)] or [""] for line in text.split("\n"))
