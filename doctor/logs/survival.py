@@ -1,5 +1,6 @@
 """What one log holds, and what of it training or a later attempt went on behind."""
 
+from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -54,21 +55,25 @@ Survivals = list[tuple[MatchedLog, Survived]]
 
 def survivals_of(logs: list[MatchedLog]) -> Survivals:
     """Each log, and whether training went on behind a record of it. A log without progress, such as a file of what a rank
-    wrote to stderr, asks those that show the same lines: torchrun copies them into its own."""
+    wrote to stderr, also asks the others that show the same lines: torchrun copies them into its own."""
     own = [(log, _survival(log)) for log in logs]
-    gone = {
-        (record.text, record.rank): why
-        for log, survived in own
-        for record in log.records()
-        if (why := survived(record))
-    }
-    texts = {text: why for (text, _), why in gone.items()}
+    gone = [(log, record, why) for log, survived in own for record in log.records() if (why := survived(record))]
 
-    def copied(record: Record) -> str:
-        known = gone.get((record.text, record.rank)) or gone.get((record.text, None), "")
-        return texts.get(record.text, "") if record.rank is None else known
+    def with_copies(log: MatchedLog, survived: Survived) -> Survived:
+        copies = defaultdict[str, list[tuple[int | None, str]]](list)
+        for other, record, why in gone:
+            if other is not log:
+                copies[record.text].append((record.rank, why))
 
-    return [(log, survived if log.progress.lines or log.progress.done else copied) for log, survived in own]
+        def copied(record: Record) -> str:
+            shown = (
+                why for rank, why in copies.get(record.text, ()) if rank in {record.rank, None} or record.rank is None
+            )
+            return survived(record) or next(shown, "")
+
+        return copied
+
+    return [(log, known if log.progress.lines or log.progress.done else with_copies(log, known)) for log, known in own]
 
 
 def _survival(log: MatchedLog) -> Survived:

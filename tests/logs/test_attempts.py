@@ -111,6 +111,11 @@ def test_the_last_attempt_that_fails_is_the_one_that_counts(find: Find) -> None:
     assert (Severity.NOTE, True) in severities.values()
 
 
+def test_what_ends_every_attempt_ended_the_last_one(find: Find) -> None:
+    (finding,) = find(log("10", "20", ends=f"one\n{ERROR}\n")).findings
+    assert (finding.severity, finding.place.first) == (Severity.ERROR, 6)
+
+
 def test_an_attempt_that_got_no_further_excuses_nothing(find: Find) -> None:
     failed = log("10", ends=f"one\ntwo\nthree\n{ERROR}\n")
     (finding,) = find(failed + log("20", ends="one\n")).findings
