@@ -207,14 +207,14 @@ def no_spread(view: View, limits: Limits) -> Answer:
 
 def flat_reward(view: View, limits: Limits) -> Answer:
     """A reward of at least ``points`` points whose rolling mean moves by less than ``moved``, at a level not above ``floor``; one
-    that was centred before it was printed, so that it scatters around zero, tells nothing."""
+    that scatters by more than ``noise`` of its level tells nothing: it was centred, or is of a small scale of its own."""
     short = too_short(view, limits["points"])
     if short:
         return short
     width = 5
     means = np.convolve(view.values, np.full(width, 1 / width), mode="valid")
     level = float(np.median(view.values))
-    if abs(level) < float(np.std(view.values)) and view.values.min() < 0 < view.values.max():
+    if float(np.std(view.values)) > limits["noise"] * abs(level):
         return None
     if float(means.max() - means.min()) >= limits["moved"] * max(1.0, abs(level)) or level > limits["floor"]:
         return None

@@ -135,7 +135,7 @@ SHAPES = {
     "collapsed": Shape(reward_shapes.collapsed, ("level", "points", "reward")),
     "drifted": Shape(reward_shapes.drifted, ("difference", "ratio", "points")),
     "no-spread": Shape(reward_shapes.no_spread, ("level", "points", "row", "grad_norm")),
-    "flat-reward": Shape(reward_shapes.flat_reward, ("points", "moved", "floor")),
+    "flat-reward": Shape(reward_shapes.flat_reward, ("points", "moved", "floor", "noise")),
     "zero-reward": Shape(reward_shapes.zero_reward, ("row",)),
     "short-completions": Shape(reward_shapes.short_completions, ("points", "below", "ratio", "reward")),
     "over-optimised": Shape(reward_shapes.over_optimised, ("points", "margin", "loss", "fall")),
