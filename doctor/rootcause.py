@@ -4,7 +4,7 @@ One rank that fails makes all others print something. What is printed last is ra
 order of time, so findings compete by kind of evidence first, then by clock, then by place.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import IntEnum, StrEnum
 from fnmatch import fnmatchcase
@@ -107,7 +107,7 @@ COLLECT: tuple[tuple[set[str], str], ...] = (
     ),
     ({"host/run-reported-failed"}, "the run's own output: what the script around it hid, or the file it was sent to"),
     (
-        {"host/terminated"},
+        {"host/terminated", "torchrun/child-terminated"},
         "who ended the job: sacct -j JOB, kubectl describe pod, the preemption notice, the other nodes' logs",
     ),
     (
@@ -144,7 +144,7 @@ def judge(findings: Iterable[Finding], facts: Facts, waits: Sequence[Wait] = ())
     first = whole_number(facts, "failed.rank")
     roots = [one for one in found if _may_be_root(one) and one.id not in explained]
     root = min(roots, key=lambda one: _order(one, first), default=None)
-    if root is not None and _waits_for_others(root, facts, awaited):
+    if root is not None and (_waits_for_others(root, facts, awaited) or _ended_nothing(root, found, explained)):
         root = None
     judged = [replace(one, explained_by=_explainer(one, root, explained)) for one in found]
     ordered = tuple(sorted(judged, key=lambda one: _report_order(one, root)))
@@ -162,7 +162,7 @@ def _explained(found: Sequence[Finding]) -> dict[str, str]:
     """Finding id to the id of the finding that names it in ``explains``; what is explained itself explains nothing."""
     by: dict[str, str] = {}
     for one in sorted(found, key=_order):
-        if one.severity is Severity.NOTE or one.id in by:
+        if _is_note(one) or one.id in by:
             continue
         for other in found:
             if other.id != one.id and any(fnmatchcase(other.id, pattern) for pattern in one.explains):
@@ -171,7 +171,11 @@ def _explained(found: Sequence[Finding]) -> dict[str, str]:
 
 
 def _may_be_root(finding: Finding) -> bool:
-    return finding.role is not Role.ECHO and finding.severity is not Severity.NOTE
+    return finding.role is not Role.ECHO and not _is_note(finding)
+
+
+def _is_note(finding: Finding) -> bool:
+    return finding.severity is Severity.NOTE
 
 
 def _order(finding: Finding, first_failed: int | None = None) -> tuple[object, ...]:
@@ -192,6 +196,12 @@ def _waits_for_others(root: Finding, facts: Facts, awaited: Missed | None) -> bo
         return False
     world = whole_number(facts, "world_size")
     return bool(awaited and awaited.unheard) or (world is not None and 0 < len(root.ranks) < world)
+
+
+def _ended_nothing(root: Finding, found: Sequence[Finding], explained: Mapping[str, str]) -> bool:
+    """Whether the best finding is a warning, while a failure is reported that it does not claim to explain."""
+    failures = [one for one in found if one.severity is Severity.ERROR or (one.role is Role.ECHO and not _is_note(one))]
+    return root.severity is Severity.WARNING and any(one.id not in explained for one in failures)
 
 
 def _explainer(finding: Finding, root: Finding | None, explained: dict[str, str]) -> str | None:

@@ -78,6 +78,16 @@ def test_a_warning_that_explains_an_error_is_the_root() -> None:
     assert roots(warning, finding("autograd/no-grad-fn", line=9)) == "actckpt/no-input-requires-grad"
 
 
+def test_a_warning_did_not_end_the_run_that_another_message_says_failed() -> None:
+    plateau = finding("trace/loss-plateau", Role.EITHER, severity=Severity.WARNING)
+    killed = finding("torchrun/child-failed", Role.ECHO)
+    verdict, findings = judge([plateau, killed], {})
+    assert (verdict.state, verdict.root) == (State.UNDECIDED, None)
+    assert {one.id: one.explained_by for one in findings} == {plateau.id: None, killed.id: None}
+    assert roots(plateau, replace(killed, severity=Severity.NOTE)) == plateau.id
+    assert roots(plateau, killed, finding("host/disk-full")) == "host/disk-full"
+
+
 def test_an_unknown_exception_yields_to_a_known_one() -> None:
     unknown = finding("unknown/exception", Role.EITHER, line=1, confidence=Confidence.LOW)
     assert roots(unknown, finding("host/disk-full", Role.EITHER, line=9)) == "host/disk-full"
