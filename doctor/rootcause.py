@@ -210,7 +210,14 @@ def _explainer(finding: Finding, root: Finding | None, explained: dict[str, str]
     if root is None or finding is root or finding.id == root.id or finding.severity is not Severity.ERROR:
         return None
     weaker = finding.role is Role.EITHER and (kind(finding) > kind(root) or root.role is Role.ROOT)
-    return root.id if finding.role is Role.ECHO or weaker else None
+    return root.id if finding.role is Role.ECHO or (weaker and not _failed_before(finding, root)) else None
+
+
+def _failed_before(finding: Finding, root: Finding) -> bool:
+    """Whether a finding that is no report of another one stands above the root, in the same file."""
+    one, other = finding.place, root.place
+    above = isinstance(one, Lines) and isinstance(other, Lines) and one.path == other.path and one.last < other.first
+    return above and kind(finding) is Evidence.EXCEPTION
 
 
 def _report_order(finding: Finding, root: Finding | None) -> tuple[object, ...]:
