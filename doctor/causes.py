@@ -7,6 +7,8 @@ from doctor.facts import Fact, Facts, admits, holds, words
 from doctor.signature import PLACEHOLDER, Cause, Signature, capture_names
 
 NOT_CAPTURED = "..."
+# Where no stack frame is known that tells.
+NOT_KNOWN = {"package": "the code that calls it"}
 POSSIBLE = "Possible causes; the input does not decide:"
 
 
@@ -43,7 +45,7 @@ def possible_causes(causes: tuple[Cause, ...], facts: Facts) -> list[Cause]:
 
 def filled(text: str, captures: Mapping[str, str]) -> str:
     """Text with {name} replaced by what was captured."""
-    return PLACEHOLDER.sub(lambda found: captures.get(found[1], NOT_CAPTURED), text)
+    return PLACEHOLDER.sub(lambda found: captures.get(found[1], NOT_KNOWN.get(found[1], NOT_CAPTURED)), text)
 
 
 def _listed(texts: list[str], heading: str) -> str:

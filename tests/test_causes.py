@@ -71,6 +71,7 @@ def test_captures_are_filled_in_everywhere() -> None:
     ("text", "expected"),
     [
         ("{a} and {b}", "1 and ..."),
+        ("in {package}", "in the code that calls it"),
         ("${a} {{a}} {A} { a }", "${a} {{a}} {A} { a }"),
         ("{a}{a}", "11"),
         ("", ""),

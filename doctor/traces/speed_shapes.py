@@ -168,7 +168,7 @@ def growing(view: View, limits: Limits) -> Answer:
         or _has_plateau(values, late - early)
     ):
         return None
-    captures = {"first_step": at(steps[0]), "before": shown(early), "value": shown(late)}
+    captures = {"first_step": at(steps[0]), "before": shown(early), "value": shown(late), "prediction": ""}
     slope, start = np.polyfit(steps, values, 1)
     captures["per_thousand_steps"] = shown(1000 * slope)
     size = view.setup.device_memory
