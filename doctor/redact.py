@@ -39,6 +39,7 @@ _SECRETS: tuple[tuple[str, str], ...] = (
 )
 
 _USER_PATHS = (
+    r"/home/[A-Z][A-Z\d_-]+/(?P<secret>[a-z][\w.-]{1,31})(?=/)",  # below a group's folder
     r"(?:/home/|/Users/|/mnt/beegfs/home/|/data/home/|/gpfs/home/|/lustre/home/|/scratch/users?/|/nfs/home/|/workspace/users/)(?P<secret>[^/\s\"':,;<>()]+)",
     r"(?i)[A-Z]:\\{1,2}Users\\{1,2}(?P<secret>[^\\\s\"':,;<>]+)",
 )
@@ -54,6 +55,8 @@ _NOBODY = (
 _PERSONAL = (
     rf"(?<![\w./-])(?:/[\w.-]{{1,30}}){{0,3}}/(?:home\d{{0,2}}|users?|u)/(?!{_NOBODY})(?P<secret>[A-Za-z][\w.-]{{1,31}})(?=/)",
     rf"(?<![\w.-])(?:/(?:gpfs|lustre|beegfs|nfs|mnt|exports/[\w-]+))?/scratch\d?/(?!{_NOBODY})(?P<secret>[a-z][\w.-]{{2,31}})(?=/)",
+    rf"(?<![\w.-])/work/pi_[\w-]+/(?!{_NOBODY})(?P<secret>[a-z][\w.-]{{2,31}})(?=/)",
+    r"(?<![\w.-])/work/pi_(?P<secret>[a-z][\w-]{2,31})(?=/)",
 )
 
 # Other words that tell a user's name.
