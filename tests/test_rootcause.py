@@ -56,7 +56,11 @@ def test_kind_of_evidence_beats_clock_and_place() -> None:
 
 def test_a_failure_of_its_own_above_the_root_is_no_echo() -> None:
     root = finding("cuda/out-of-memory", line=196)
-    for id, path, echo in (("tokenizer/stride", "run.log", False), ("nccl/net", "run.log", True), ("a/b", "other", True)):
+    for id, path, echo in (
+        ("tokenizer/stride", "run.log", False),
+        ("nccl/net", "run.log", True),
+        ("a/b", "other", True),
+    ):
         _, findings = judge([root, finding(id, Role.EITHER, line=62, path=path)], {})
         assert [one.explained_by is not None for one in findings if one.id == id] == [echo], id
 

@@ -171,6 +171,9 @@ class LogReader:
             if step and record is None:
                 self._went_on(owner, step[1], number)
                 continue
+            if owner == DONE and _is_below(number, record):
+                self._went_on(owner, lines.around(end), number)
+                continue
             record = record or self._record(owner, end, number, lines)
             if record is not None:
                 at = 0 if record.chain else lines.piece(end)[0]  # equal pieces of a line are several records
@@ -198,8 +201,6 @@ class LogReader:
             self._late = _says_tee(_behind_summary(lines.behind(end)))
         elif owner == WATCHDOG:
             self._waits.take(lines.around(end), self._rank, (line for _, line in lines.behind(end)))
-        elif owner == DONE:
-            self._went_on(owner, lines.around(end), number)
         elif not owner.startswith(MARK):
             line = lines.around(end)
             return replace(self.placed(line, number, number), ignored=_SKIPS.match(line.text) is not None)
@@ -243,6 +244,11 @@ class LogReader:
         )
         self._tracebacks.update(dict.fromkeys(found.lines, record))
         return record
+
+
+def _is_below(number: int, record: Record | None) -> bool:
+    """Whether a line is none of a traceback's own: what stands below its last exception may be a message's further lines or not."""
+    return record is None or number > max((raised.line for raised in record.chain), default=0)
 
 
 def _from_header(lines: Iterator[tuple[int, Line]]) -> Iterator[tuple[int, Line]]:

@@ -322,6 +322,15 @@ def test_an_unknown_exception_that_was_survived_is_none(find: Find) -> None:
     assert ids(find(f"{STEP.format(n=1)}{STEP.format(n=2)}{caught}")) == ["unknown/exception"]
 
 
+def test_a_run_that_is_done_right_below_an_exception_survived_it(find: Find) -> None:
+    caught, done = (
+        TRACEBACK.format(error="OSError: disk"),
+        "rank 1 leaves\n`Trainer.fit` stopped: `max_epochs=3` reached.\n",
+    )
+    assert ids(find(f"{caught}\n{done}")) == []
+    assert ids(find(f"{done}{caught}\n")) == ["unknown/exception"]
+
+
 def test_the_one_that_was_not_survived_is_shown(find: Find) -> None:
     finding = only(find(f"{ERROR}\n{STEP.format(n=1)}{STEP.format(n=2)}{ERROR}\n"))
     assert (finding.severity, finding.count, finding.place.first) == (Severity.ERROR, 1, 4)
