@@ -18,6 +18,7 @@ _DONE = (
     r"""['"]train_runtime['"]: """,
     r"(?i)\b(?:train(?:ing|er)?|sweep|tuning):? (?:is |was |has )?(?:completed|complete|finished|done)\b",
     r"\b(?:End of training|Saving (?:the )?final (?:model|checkpoint))\b[.!]*\s*[\r\n]",
+    r"(?i)\ball (?:ranks|workers|processes) (?:have |are )?(?:finished|done|completed)\b",
     r"Trainer\.fit.{0,3} stopped: .max_(?:steps|epochs)",
 )
 

@@ -71,8 +71,9 @@ _GLUED = re.compile(r"(?<=\S)\s?(?=\[rank\d{1,6}\]: Traceback \(most recent call
 
 
 _ERROR_LEVELS = {"ERROR", "CRITICAL", "E", "F", "C"}
-_SAYS_LEVEL = re.compile(rf"{_LEVEL}\b")
-_SAYS_ERROR = re.compile(r"(?:ERROR|CRITICAL|FATAL)\b")
+_PROCESS = r"(?:\d{1,7} )?"  # its number, as logging prints it for %(process)d
+_SAYS_LEVEL = re.compile(rf"{_PROCESS}{_LEVEL}\b")
+_SAYS_ERROR = re.compile(rf"{_PROCESS}(?:ERROR|CRITICAL|FATAL)\b")
 
 
 @dataclass(frozen=True, slots=True)

@@ -89,8 +89,8 @@ def _survival(log: MatchedLog) -> Survived:
     raised = [record for record in log.unknown if record.line > resumed and not record.ignored]
     went_on = any(line > resumed for line in failures) or not (later or raised)
     relaunched = any(match.signature.role is Role.ECHO for match in later)
-    seen = (record for record in log.records() if record.logged and log.progress.survived(record))
-    caught = set() if relaunched else {record.text for record in seen}
+    logged = [record for record in log.records() if record.logged]
+    caught = set() if relaunched else {one.text for one in logged if log.progress.survived(one)} | _came_again(log, logged)
     steps = {line for line, _ in log.progress.lines}
 
     def quotes(record: Record) -> bool:
@@ -110,6 +110,15 @@ def _survival(log: MatchedLog) -> Survived:
         return EARLIER if record.last_line < latest or log.attempts.passed(record.line) else ""
 
     return survived
+
+
+def _came_again(log: MatchedLog, logged: list[Record]) -> set[str]:
+    """The texts that a logger printed both before and behind a step of the same attempt."""
+    if len(log.attempts.starts) > 1:
+        return set()
+    steps = [line for line, _ in log.progress.lines]
+    first = {record.text: record.last_line for record in reversed(logged)}
+    return {one.text for one in logged if any(first[one.text] < step < one.line for step in steps)}
 
 
 def _own_failures(log: MatchedLog) -> list[int]:

@@ -331,6 +331,14 @@ def test_a_run_that_is_done_right_below_an_exception_survived_it(find: Find) -> 
     assert ids(find(f"{done}{caught}\n")) == ["unknown/exception"]
 
 
+def test_what_a_logger_prints_again_behind_a_step_was_caught_both_times(find: Find) -> None:
+    caught = "2025-01-02 03:04:05,678 22 ERROR not copied\n" + TRACEBACK.format(error="OSError: disk") + "\n"
+    assert ids(find(f"{caught}{STEP.format(n=1)}{caught}")) == []
+    assert ids(find(f"{STEP.format(n=1)}{caught}{caught}")) == ["unknown/exception"]
+    raised = caught.partition("\n")[2]
+    assert ids(find(f"{raised}{STEP.format(n=1)}{raised}")) == ["unknown/exception"]
+
+
 def test_the_one_that_was_not_survived_is_shown(find: Find) -> None:
     finding = only(find(f"{ERROR}\n{STEP.format(n=1)}{STEP.format(n=2)}{ERROR}\n"))
     assert (finding.severity, finding.count, finding.place.first) == (Severity.ERROR, 1, 4)
