@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 
 from doctor.finding import Confidence
-from doctor.points import Floats
+from doctor.points import Flags, Floats
 from doctor.traces.robust import longest_stretch
 from doctor.traces.training_setup import Objective
 from doctor.traces.view import Answer, Limits, Seen, View, at, shown
@@ -60,13 +60,14 @@ def _masked(view: View) -> bool:
 
 
 def masked_nan(view: View, limits: Limits) -> Answer:
-    """A loss of exactly 0 with a gradient norm that is not finite, at ``row`` points: Trainer prints a filtered NaN so.
+    """A loss of exactly 0 with a gradient norm or an evaluation that is not finite, at ``row`` points: Trainer prints a filtered
+    NaN so.
 
     Where no gradient norm is printed, a cross-entropy, from ``from`` on, that had grown beyond its start and then is 0 to the
     end: then it is only likely.
     """
-    norm, unseen = view.beside("grad_norm"), view.lacks("grad_norm")
-    bad = (view.values == 0) & ~np.isfinite(norm) & ~unseen
+    unseen = view.lacks("grad_norm")
+    bad = (view.values == 0) & (_broken_beside(view, "grad_norm") | _broken_beside(view, "eval_loss"))
     guessed = bool(unseen.all()) and _grows_then_zero(view, limits["from"])
     if guessed:
         bad = np.arange(len(view.main)) > np.flatnonzero(view.values)[-1]
@@ -76,6 +77,11 @@ def masked_nan(view: View, limits: Limits) -> Answer:
     return (
         replace(seen, captures={**seen.captures, "what": "unseen"}, confidence=Confidence.MEDIUM) if guessed else seen
     )
+
+
+def _broken_beside(view: View, name: str) -> Flags:
+    """Where another series is printed, and is not finite."""
+    return ~np.isfinite(view.beside(name)) & ~view.lacks(name)
 
 
 def _grows_then_zero(view: View, least: float) -> bool:

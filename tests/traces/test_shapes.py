@@ -18,6 +18,7 @@ from doctor.traces.view import Answer, Seen, Undecided, View
 from doctor.traces.vocabularies import known_vocabulary, nearest_vocabulary
 
 RANDOM = np.random.default_rng(0)
+START = RANDOM.bit_generator.state
 
 
 @pytest.fixture(scope="module")
@@ -35,6 +36,11 @@ def run_of(series: Mapping[str, list[float]], every: int = 10, facts: Facts | No
 
 def ask(match: Trace, view: View) -> Answer:
     return SHAPES[match.shape].judge(view, {name: float(str(value)) for name, value in match.limits.items()})
+
+
+@pytest.fixture(autouse=True)
+def same_noise_in_any_order() -> None:
+    RANDOM.bit_generator.state = START
 
 
 def noisy(values: list[float], noise: float = 0.01) -> list[float]:

@@ -15,6 +15,7 @@ from doctor.traces.match import find
 
 Judge = Callable[..., tuple[Finding, ...]]
 RANDOM = np.random.default_rng(5)
+START = RANDOM.bit_generator.state
 
 
 @pytest.fixture(scope="module")
@@ -34,6 +35,11 @@ def judge(signatures: list[Signature]) -> Judge:
 
 def of(findings: tuple[Finding, ...], id: str) -> Finding | None:
     return next((one for one in findings if one.id == id), None)
+
+
+@pytest.fixture(autouse=True)
+def same_noise_in_any_order() -> None:
+    RANDOM.bit_generator.state = START
 
 
 def noisy(values: list[float], noise: float = 0.01) -> list[float]:
@@ -281,6 +287,8 @@ def test_evaluations_that_are_nan_are_judged_without_a_training_loss(judge: Judg
     assert of(judge({"eval_loss": [2.1, nan, nan]}), "trace/eval-loss-nan-alone") is not None
     assert of(judge({"eval_loss": [nan, 2.1, 2.0]}), "trace/eval-loss-nan-alone") is None
     assert of(judge({"eval_loss": [nan] * 3, "loss": [2.0, 1.9, 1.8]}), "trace/eval-loss-nan-alone") is None
+    assert of(judge({"eval_loss": [nan], "loss": [0.0]}), "trace/loss-zero-grad-nan") is not None
+    assert of(judge({"eval_loss": [2.1], "loss": [0.0]}), "trace/loss-zero-grad-nan") is None
 
 
 @pytest.mark.parametrize(("last", "found"), [(0.59, True), (0.42, False)])
