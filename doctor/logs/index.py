@@ -60,20 +60,20 @@ def load_index(catalog: Catalog) -> Index:
 
 def compile_index(catalog: Catalog) -> Index:
     """The index of a catalogue, compiled; SignatureError if a file is faulty or a pattern can't be scanned for."""
+    from concurrent.futures import ThreadPoolExecutor
+
     signatures = catalog.signatures()
     texts = {one.id: replace(one.match, when={}) for one in signatures if isinstance(one.match, Text)}
     keys = tuple(sorted(set(_asked_settings(signatures))))
     owned = [(id, pattern) for id, text in texts.items() if not text.fallback for pattern in text.any] + marks(keys)
     names = [catalog.files[owner].where if owner in catalog else owner for owner, _ in owned]
     squeezed = tuple(_squeezed(texts))
-    return Index(
-        texts=texts,
-        owners=tuple(owner for owner, _ in owned),
-        keys=keys,
-        squeezed=squeezed,
-        scanner=compile_patterns([pattern for _, pattern in owned], names),
-        squeezed_scanner=compile_patterns([pattern for _, pattern in squeezed], [id for id, _ in squeezed]),
-    )
+    with ThreadPoolExecutor(1) as beside:  # Hyperscan compiles without the interpreter's lock
+        whole = beside.submit(compile_patterns, [pattern for _, pattern in owned], names)
+        squeezed_scanner = compile_patterns([pattern for _, pattern in squeezed], [id for id, _ in squeezed])
+        scanner = whole.result()
+    owners = tuple(owner for owner, _ in owned)
+    return Index(texts, owners, keys, squeezed, scanner, squeezed_scanner)
 
 
 def _squeezed(texts: Mapping[str, Text]) -> Iterator[tuple[str, str]]:

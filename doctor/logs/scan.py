@@ -21,6 +21,10 @@ _LETTER = re.compile(r"(?<!\\)[A-Za-z_]")
 LEAST_LETTERS = 16
 
 
+# What Hyperscan may take only through a prefilter: look-around, references back, possessive repeats. To ask it of each
+# pattern takes longer than to compile them all.
+_BEYOND = re.compile(rb"\(\?[=!<>]|\\[1-9]|[*+?}]\+")
+
 # In no squeezed text: what a database without patterns holds instead, as Hyperscan makes no empty one.
 NOWHERE = r"\x00\x00no pattern"
 
@@ -52,12 +56,15 @@ def load(dumped: bytes) -> Scanner:
 
 def compile_patterns(patterns: Sequence[str], names: Sequence[str]) -> Scanner:
     """One database for all patterns; SignatureError names the one that can't be scanned for."""
-    expressions = [widened(pattern).encode() for pattern in patterns]
-    flags = [_flags(expression, name) for expression, name in zip(expressions, names, strict=True)]
-    if not expressions:
+    if not patterns:
         return compile_patterns([NOWHERE], ["none"])
-    database = hyperscan.Database(mode=hyperscan.HS_MODE_BLOCK)
-    database.compile(expressions=expressions, ids=list(range(len(expressions))), flags=flags)
+    expressions = [widened(pattern).encode() for pattern in patterns]
+    named = list(zip(expressions, names, strict=True))
+    database = _compiled(expressions, [_flags(one, name) if _BEYOND.search(one) else 0 for one, name in named])
+    if database is None:
+        database = _compiled(expressions, [_flags(one, name) for one, name in named])
+    if database is None:
+        raise SignatureError("the patterns can't be scanned for together: their repeats take too much memory")
     return Scanner(bytes(hyperscan.dumpb(database)))
 
 
@@ -92,8 +99,13 @@ def _flags(expression: bytes, name: str) -> int:
 
 
 def _compiles(expression: bytes, flags: int) -> bool:
+    return _compiled([expression], [flags]) is not None
+
+
+def _compiled(expressions: list[bytes], flags: list[int]) -> hyperscan.Database | None:
+    database = hyperscan.Database(mode=hyperscan.HS_MODE_BLOCK)
     try:
-        hyperscan.Database(mode=hyperscan.HS_MODE_BLOCK).compile(expressions=[expression], ids=[0], flags=[flags])
+        database.compile(expressions=expressions, ids=list(range(len(expressions))), flags=flags)
     except hyperscan.error:
-        return False
-    return True
+        return None
+    return database
