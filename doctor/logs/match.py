@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 from doctor.catalog import Catalog
 from doctor.causes import explain
-from doctor.facts import Facts, holds
+from doctor.facts import Facts, holds, whole_number
 from doctor.finding import Finding, Lines, Role, Severity, stamp
-from doctor.logs import collectives, unknown
+from doctor.logs import collectives, last_words, unknown
 from doctor.logs.attempts import attempts
 from doctor.logs.block_cuts import Block, LogBlock
 from doctor.logs.confirm import confirm
@@ -97,8 +97,11 @@ def find_in_blocks(
         for one in findings
     ):
         findings += _mismatched_calls(read, waits.waits(), catalog, known)
-    if not any(one.severity is Severity.ERROR for one in findings):
-        findings += _last_words_finding(read)
+    errors = [one for one in findings if one.severity is Severity.ERROR]
+    if not errors:
+        findings += last_words.findings(read)
+    elif all(one.role is Role.ECHO for one in errors):
+        findings += last_words.above_finding(read, whole_number(known, "failed.rank"))
     metrics = [one for one in points if one is not None and len(one)]
     return LogResult(
         tuple(findings), known, waits.waits(), metrics, size, lines, tuple(skipped.items()), tuple(counting)
@@ -116,7 +119,9 @@ def _read(reader: LogReader, pieces: Iterable[LogBlock], catalog: Catalog, index
     log.attempts = attempts(reader.kept)
     explained = any(match.record.chain or match.signature.severity is Severity.ERROR for match in log.matches)
     if not log.unknown and not explained:
-        _note_last_words(reader, log)
+        last_words.note_end(reader, log)
+    if not any(map(_may_be_cause, log.matches)) and all(map(unknown.is_echo, log.unknown)):
+        log.above = last_words.above_reports(reader, log)
     return log
 
 
@@ -140,44 +145,6 @@ def _with_silence(match: Match, text: bytes, least: float) -> Match | None:
         return None
     known = {"minutes": f"{silence.seconds / 60:.0f}", "since": stamp(silence.since)[:-4]}
     return replace(match, confirmed=replace(match.confirmed, captures={**match.confirmed.captures, **known}))
-
-
-def _note_last_words(reader: LogReader, log: MatchedLog) -> None:
-    """What the last line says: an exception that somebody copied without its traceback, that a command failed, how far it got."""
-    record, line, raw = reader.last_line()
-    known = any(match.record.line == record.line for match in log.matches)
-    raised = None if known else unknown.lone(line.text, record.line)
-    if raised is not None:
-        log.unknown.append(replace(record, chain=(raised,)))
-    elif not log.progress.done and not known and unknown.says_failed(line):
-        log.last_words = record
-    elif not log.progress.done and unknown.is_under_way(raw):
-        log.stopped = replace(record, text=raw)
-    else:
-        log.logged = _logged_error(reader, log)
-
-
-def _logged_error(reader: LogReader, log: MatchedLog) -> Record | None:
-    """The first of the last lines that a logger calls an error and no signature knows."""
-    known = {number for match in log.matches for number in range(match.record.line, match.record.last_line + 1)}
-    late = (
-        record for record, line in reader.last_lines(unknown.LATE) if line.is_error_record and record.line not in known
-    )
-    return next(late, None)
-
-
-def _last_words_finding(logs: list[MatchedLog]) -> Iterator[Finding]:
-    """A message of failure that nothing follows, or else that a log stops in the middle of training, or else an error that was
-    logged before the end."""
-    failed = [log.last_words for log in logs if log.last_words is not None]
-    stopped = [log.stopped for log in logs if log.stopped is not None]
-    logged = [log.logged for log in logs if log.logged is not None]
-    if failed:
-        yield unknown.last_line_finding(failed)
-    elif stopped:
-        yield unknown.stopped_finding(stopped)
-    elif logged:
-        yield unknown.logged_finding(logged)
 
 
 def _ranked(candidate: Candidate) -> Candidate:
@@ -213,6 +180,10 @@ def _confirmed(candidate: Candidate, catalog: Catalog, index: Index, skipped: di
             continue
         if confirmed is not None:
             yield Match(catalog.signature(id), record, confirmed)
+
+
+def _may_be_cause(match: Match) -> bool:
+    return match.signature.role is not Role.ECHO and match.signature.severity is Severity.ERROR
 
 
 def _explains(match: Match) -> bool:

@@ -145,6 +145,13 @@ class LogReader:
         line, (start, stop) = lines.around(len(tail)), lines.piece(len(tail))
         return self.placed(line, number, number), line, decoded(tail[start:stop]).strip()
 
+    def lines_before(self, number: int, most: int) -> list[tuple[Record, Line]]:
+        """The lines in front of one, each as a record and clean; none of a log that is too large to be kept."""
+        first = max(number - most, 1)
+        pieces = self.kept.split(b"\n", number - 1)[first - 1 : number - 1]
+        clean = [(at, read_lines(raw)[-1]) for at, raw in enumerate(pieces, first)]
+        return [(self.placed(line, at, at), line) for at, line in clean]
+
     def last_lines(self, most: int) -> list[tuple[Record, Line]]:
         """The last lines, each as a record and clean."""
         pieces = self._tail.removesuffix(b"\n").split(b"\n")[-most:]

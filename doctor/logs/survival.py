@@ -42,6 +42,7 @@ class MatchedLog:
     last_words: Record | None = None
     stopped: Record | None = None
     logged: Record | None = None
+    above: list[Record] = field(default_factory=list)
 
     def records(self) -> list[Record]:
         """What can be survived: every record that something was found in, or that nothing explains."""
@@ -90,7 +91,9 @@ def _survival(log: MatchedLog) -> Survived:
     went_on = any(line > resumed for line in failures) or not (later or raised)
     relaunched = any(match.signature.role is Role.ECHO for match in later)
     logged = [record for record in log.records() if record.logged]
-    caught = set() if relaunched else {one.text for one in logged if log.progress.survived(one)} | _came_again(log, logged)
+    caught = (
+        set() if relaunched else {one.text for one in logged if log.progress.survived(one)} | _came_again(log, logged)
+    )
     steps = {line for line, _ in log.progress.lines}
 
     def quotes(record: Record) -> bool:

@@ -13,6 +13,7 @@ CUT = "unknown/traceback-cut"
 LAST_LINE = "unknown/last-line"
 STOPPED = "unknown/stopped"
 LOGGED = "unknown/logged-error"
+ABOVE = "unknown/last-words"
 
 # An error that was logged among so many last lines is told of.
 LATE = 10
@@ -189,6 +190,22 @@ def logged_finding(records: list[Record]) -> Finding:
         cause="The program calls this an error itself and caught it; no signature knows it, and nothing behind it fails.",
         fix="Look whether what was being done there (a save, an export, an evaluation) came to its end.",
         fingerprint=fingerprint(LOGGED, record.text),
+        severity=Severity.NOTE,
+    )
+
+
+def above_finding(records: list[Record]) -> Finding:
+    """The finding of what a run printed last before a launcher reports its failure. A note: it may be the reason or not."""
+    place = replace(records[0], last_line=records[-1].last_line)
+    return _told(
+        place,
+        [place],
+        id=ABOVE,
+        title="What the run printed last before its failure was reported",
+        evidence=tuple(record.text for record in records),
+        cause="A program that ends with a message of its own (sys.exit, an error of a library in C++) leaves no traceback.",
+        fix="Look whether one of these lines says why.",
+        fingerprint=fingerprint(ABOVE, records[-1].text),
         severity=Severity.NOTE,
     )
 

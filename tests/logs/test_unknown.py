@@ -358,3 +358,31 @@ def test_an_error_that_is_logged_near_the_end_is_a_note(find: Find) -> None:
 )
 def test_other_levels_and_places_are_no_note(find: Find, text: str) -> None:
     assert "unknown/logged-error" not in [one.id for one in find(text).findings]
+
+
+FAILED = "E1125 02:45:25.116000 15759 torch/distributed/elastic/multiprocessing/api.py:1002] failed (exitcode: 1) local_rank: 1 (pid: 7) of binary: /usr/bin/python\n"
+SUMMARY = "Root Cause (first observed failure):\n[0]:\n  time      : 2026-11-25_02:45:25\n  host      : one\n  rank      : 1 (local_rank: 1)\n  exitcode  : 1 (pid: 7)\n=====\n"
+
+
+def last_words(found: LogResult) -> tuple[str, ...]:
+    return next((one.evidence for one in found.findings if one.id == "unknown/last-words"), ())
+
+
+def test_what_stands_above_a_launchers_report_is_shown(find_all: Find) -> None:
+    above = "rank 0 reads\nshard 3 has no rows, giving up\n"
+    assert last_words(find_all(above + FAILED)) == ("rank 0 reads", "shard 3 has no rows, giving up")
+    assert (
+        last_words(find_all(f"{above}step 7 loss 2.5\n2026-11-25 02:45:24,001 - INFO - data - closed\n{FAILED}")) == ()
+    )
+    assert last_words(find_all(f"{above}{traceback('KeyError: 1')}\n{FAILED}")) == ()
+    assert last_words(find_all(above)) == ()
+
+
+def test_the_own_log_of_the_rank_that_failed_first_tells_more(find_all: Find) -> None:
+    logs = {
+        "run.log": f"starting\n{FAILED}{SUMMARY}",
+        "0/stderr.log": "waiting\n",
+        "1/stderr.log": "no rows, giving up\n",
+    }
+    assert last_words(find_all({f"attempt_0/{path}": text for path, text in logs.items()})) == ("no rows, giving up",)
+    assert last_words(find_all({"run.log": logs["run.log"]})) == ("starting",)
