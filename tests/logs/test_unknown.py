@@ -360,8 +360,16 @@ def test_other_levels_and_places_are_no_note(find: Find, text: str) -> None:
     assert "unknown/logged-error" not in [one.id for one in find(text).findings]
 
 
-FAILED = "E1125 02:45:25.116000 15759 torch/distributed/elastic/multiprocessing/api.py:1002] failed (exitcode: 1) local_rank: 1 (pid: 7) of binary: /usr/bin/python\n"
-SUMMARY = "Root Cause (first observed failure):\n[0]:\n  time      : 2026-11-25_02:45:25\n  host      : one\n  rank      : 1 (local_rank: 1)\n  exitcode  : 1 (pid: 7)\n=====\n"
+API = "torch/distributed/elastic/multiprocessing/api.py:1002"
+FAILED = f"E1125 02:45:25.116000 9 {API}] failed (exitcode: 1) local_rank: 1 (pid: 7) of binary: /usr/bin/python\n"
+SUMMARY = """Root Cause (first observed failure):
+[0]:
+  time      : 2026-11-25_02:45:25
+  host      : one
+  rank      : 1 (local_rank: 1)
+  exitcode  : 1 (pid: 7)
+=====
+"""
 
 
 def last_words(found: LogResult) -> tuple[str, ...]:
