@@ -87,7 +87,7 @@ _HOSTS = (
     r"\[(?P<secret>[A-Za-z][\w.-]*)\]:\d{2,5}\b",
     rf"(?<![\w./-]){_NO_FILE}(?P<secret>[A-Za-z][A-Za-z0-9-]*\d[\w.-]*|[A-Za-z][\w-]*(?:\.[A-Za-z][\w-]*)+):\d{{4,5}}\b",
     r"srun: error: (?P<secret>[A-Za-z][\w.-]*)(?=: )",
-    r"slurmstepd: error: .{0,60}? ON (?P<secret>[A-Za-z][\w.-]*)",
+    r"\b(?:JOB|STEP) \S{1,40} ON (?P<secret>[A-Za-z][\w.-]*) CANCELLED",
 )
 
 

@@ -47,6 +47,7 @@ PHRASES = {
     "wandb: Currently logged in as: maria-lopez (team)": "maria-lopez",
     "connect to [gpu-node-07]:29500 failed": "gpu-node-07",
     "host      : worker-12.cluster.local": "worker-12.cluster.local",
+    "[2026-03-17] error: *** JOB 824185 ON gpu2255 CANCELLED AT 2026": "gpu2255",
     "ip-10-0-3-17.ec2.internal died": "ip-10-0-3-17",
 }
 HARMLESS = (

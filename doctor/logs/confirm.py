@@ -38,6 +38,10 @@ def confirm(text: Text, record: Record) -> Confirmed | None:
     return None
 
 
+# Who asks for an attribute is the frame above these.
+_LOOK_UPS = frozenset({"__getattr__", "__getattribute__"})
+
+
 def _captures(found: "regex.Match[str]", record: Record, depth: int) -> dict[str, str]:
     """What the pattern captured, and of a traceback the innermost frame and its package."""
     captures = {name: value for name, value in found.groupdict().items() if value}
@@ -45,10 +49,8 @@ def _captures(found: "regex.Match[str]", record: Record, depth: int) -> dict[str
     if "module" in captures:
         captures |= _own_module(captures["module"].partition(".")[0], frames)
     if frames:
-        captures |= {
-            "frame": f"{frames[-1].at} in {frames[-1].function}",
-            "package": frames[-1].package,
-        }
+        inner = next((frame for frame in reversed(frames) if frame.function not in _LOOK_UPS), frames[-1])
+        captures |= {"frame": f"{inner.at} in {inner.function}", "package": inner.package}
     return captures
 
 

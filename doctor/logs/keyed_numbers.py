@@ -12,7 +12,7 @@ import numpy.typing as npt
 from numpy.lib.stride_tricks import sliding_window_view
 
 from doctor.logs.number_columns import DIGITS, EQUAL_DIGITS, PADDING, Bytes, Numbers, fingerprints, numbers_at
-from doctor.metric_keys import KEYS, Key
+from doctor.metric_keys import KEYS, STEP, Key
 from doctor.points import Flags, Ints
 
 WINDOW = 48
@@ -29,6 +29,11 @@ _KINDS[list(b"0123456789.+-")] = _NUMBER
 _KINDS[list(b"nNiI")] = _WORD
 
 
+# Steps that are printed short: 50K, 1.2M.
+_THOUSANDS = np.ones(256)
+_THOUSANDS[list(b"KkM")] = 1e3, 1e3, 1e6
+
+
 class KeyFinder:
     """Finds numbers and their keys in the texts of one log; remembers the windows that it has seen."""
 
@@ -43,6 +48,7 @@ class KeyFinder:
         key = self._keys_before(data, starts)
         starts, key = starts[key >= 0], key[key >= 0]
         value, stop, good = numbers_at(data, starts)
+        value = np.where(has_series(STEP)[key], value * _THOUSANDS[data[stop]], value)
         label = (data[stop] == ord("%")) & (data[stop + 1] == ord("|"))  # a progress bar's percent behind its label
         return Numbers(key, starts - WINDOW, stop - WINDOW, value).only(good & ~label)
 
@@ -93,6 +99,7 @@ def _pattern(key: Key) -> str:
     return rf"(?i){_LEFT}(?:{key.spelling}){separator}\Z"
 
 
+@cache
 def has_series(*names: str) -> Flags:
     """Which of KEYS are one of these series (or have one of these roles)."""
     return np.array([key.series in names for key in KEYS])

@@ -253,11 +253,20 @@ class _Reader:
             return not text.strip()
         if self._chained or not text.strip() or text in _QUOTE_MARKS:
             return True
-        if self._pending or style != self._style or number > max(self._lines) + MOST_APART or _starts_anew(text):
+        if (
+            self._now.type in _ONE_LINE
+            or self._pending
+            or style != self._style
+            or number > max(self._lines) + MOST_APART
+            or _starts_anew(text)
+        ):
             return False
         self._now.message.append(text)
         return len(self._now.message) < MOST_MESSAGE_LINES
 
+
+# Python writes the message of these, or quotes it, on one line: what follows was printed by somebody else.
+_ONE_LINE = frozenset({"NameError", "UnboundLocalError", "ZeroDivisionError", "ModuleNotFoundError", "KeyError"})
 
 _ANEW = re.compile(
     r"\[?\d{4}-\d\d-\d\d|\[?[EWIF]\d{3,4} \d\d:|(?:DEBUG|INFO|WARNING|ERROR|CRITICAL)\b|\[(?:INFO|WARNING|ERROR|rank\d)|"

@@ -36,6 +36,15 @@ def test_a_traceback_matches_at_a_place_of_its_chain() -> None:
     assert confirm(Text(("'text'",)), record) == Confirmed(0, 10, "KeyError: 'text'", {})
 
 
+def test_the_package_is_where_an_attribute_was_asked_for() -> None:
+    own = Frame("/srv/run/utils.py", 41, "sample")
+    asked = Frame("/opt/venv/lib/python3.11/site-packages/torch/nn/modules/module.py", 1964, "__getattr__")
+    for frames, package in (((own, asked), "your own code"), ((asked,), "torch"), ((asked, own), "your own code")):
+        found = confirm(Text(("no attribute",)), traceback("AttributeError: no attribute", frames=frames))
+        assert found is not None
+        assert found.captures["package"] == package
+
+
 def test_a_frame_can_be_asked_for() -> None:
     text = Text(("KeyError",), frames=(r"trl/trainer/.* in _prepare",))
     wanted, other = Frame("/site-packages/trl/trainer/sft.py", 5, "_prepare"), Frame("/srv/train.py", 5, "main")
