@@ -36,6 +36,16 @@ def read_golden_values(path: Path) -> Points:
     return points_of(str(path), [rows[step] for step in sorted(rows)])
 
 
+def read_columns(path: Path) -> Points:
+    """{"loss": [2.1, 1.8], "val_loss": [2.2, 1.9]}, as Keras' History is dumped: a list a metric, a member an epoch."""
+    table = _load(path)
+    columns = {name: one for name, one in table.items() if isinstance(one, list)} if isinstance(table, dict) else {}
+    rows = max(map(len, columns.values()), default=0)
+    told = {name: one for name, one in columns.items() if len(one) == rows}
+    numbered = [{"epoch": n + 1, **{name: one[n] for name, one in told.items()}} for n in range(rows)]
+    return points_of(str(path), numbered)
+
+
 def read_json_lines(path: Path, most: int | None = None) -> Points:
     """A JSON object a line, of at most so many lines; those that are none are skipped, as a killed run leaves half a line."""
     with path.open("rb") as file:

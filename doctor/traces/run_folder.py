@@ -12,7 +12,7 @@ from doctor.errors import LogError
 from doctor.points import Floats, Points
 from doctor.traces.csv_metrics import read_csv
 from doctor.traces.event_files import read_event_file
-from doctor.traces.json_metrics import HISTORY, read_golden_values, read_json_lines, read_trainer_state
+from doctor.traces.json_metrics import HISTORY, read_columns, read_golden_values, read_json_lines, read_trainer_state
 from doctor.traces.rows import key_of
 from doctor.traces.wandb_files import MAGIC, read_wandb_file
 
@@ -25,6 +25,7 @@ MOST_FILES = 10_000
 READERS: tuple[tuple[str, Callable[[Path], Points]], ...] = (
     ("trainer-state", read_trainer_state),
     ("golden-values", read_golden_values),
+    ("columns", read_columns),
     ("wandb", read_wandb_file),
     ("csv", read_csv),
     ("events", read_event_file),
@@ -36,6 +37,9 @@ _EVENTS = re.compile(r"(?:^|/)events\.out\.tfevents\.")
 # How a list of rows begins that measure a loss.
 _ROWS = re.compile(rb"\s*\[\s*\{")
 _LOSS = re.compile(rb"[\"_/ ]loss\"\s{0,9}:\s{0,9}\"?(?:[-\d]|nan)", re.IGNORECASE)
+# How an object of lists begins, one of them of losses.
+_COLUMN = re.compile(rb"\{\s*\"[^\"]{1,80}\"\s*:\s*\[")
+_LOSSES = re.compile(rb"[\"_/ ]loss\"\s{0,9}:\s{0,9}\[\s{0,20}(?:[-\d]|nan)", re.IGNORECASE)
 _MEASURES = re.compile(rb"loss|reward|perplexity|ppl")
 # Two sources hold the same series if so many of the values of one are found in the other, to three digits.
 SAME = 0.8
@@ -74,6 +78,8 @@ def _json_kind(path: Path, head: bytes) -> str | None:
     start = head.lstrip()
     if not start.startswith(b"{"):
         return None
+    if _COLUMN.match(start) and _LOSSES.search(start):
+        return "columns"
     first, _, rest = start.partition(b"\n")
     if first.rstrip().endswith(b"}") and rest.lstrip().startswith(b"{") and _MEASURES.search(first):
         return "json-lines"  # whatever a last line sums up

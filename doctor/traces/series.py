@@ -15,11 +15,14 @@ Kind = TypeVar("Kind", bound=np.generic)
 TRAINING = ("loss", "policy_loss", "reward")
 # So many lines must begin with ever higher numbers to be numbered by their steps.
 LEAST_NUMBERED = 8
+# A clock that counts from the start of a run shows at its first record no more than so many of its differences.
+FEW = 3
 # A step counter that falls below this share of what it had reached starts another run; above, training was resumed.
 NEW_RUN = 0.2
 # The series that holds the times of all records, and those of which every rank's own values are kept.
 CLOCK = "clock"
-RANKED = frozenset({"step_time"})
+STEP_TIME = "step_time"
+RANKED = frozenset({STEP_TIME})
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,8 +121,21 @@ def runs_of(points: Points, interval: float | None = None) -> list[Run]:
             for one in _split(rows, name, points.path):
                 ranks.setdefault(one.run, {}).setdefault(name, {})[rank] = one
     return [
-        Run(run, points.path, series[run], restarts.get(run, ()), ranks.get(run, {}), counted) for run in sorted(series)
+        Run(run, points.path, _timed(series[run]), restarts.get(run, ()), ranks.get(run, {}), counted)
+        for run in sorted(series)
     ]
+
+
+def _timed(series: dict[str, Series]) -> dict[str, Series]:
+    """With differences for times of steps that rise from about nothing, by about as much each time: they count from the start."""
+    one = series.get(STEP_TIME)
+    if one is None or len(one) < LEAST_NUMBERED:
+        return series
+    taken = np.diff(one.values)
+    steady = float(np.std(taken)) < float(np.mean(taken))
+    if not (taken > 0).all() or not steady or one.values[0] > FEW * float(np.mean(taken)):
+        return series
+    return {**series, STEP_TIME: replace(one, steps=one.steps[1:], values=taken, lines=one.lines[1:])}
 
 
 def _numbered(points: Points) -> Points:

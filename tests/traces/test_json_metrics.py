@@ -7,7 +7,7 @@ import pytest
 
 from doctor.errors import LogError
 from doctor.points import Points
-from doctor.traces.json_metrics import read_golden_values, read_json_lines, read_trainer_state
+from doctor.traces.json_metrics import read_columns, read_golden_values, read_json_lines, read_trainer_state
 
 TRACES = Path(__file__).parents[2] / "fixtures" / "traces"
 
@@ -54,6 +54,15 @@ def test_nested_rows_are_flattened_once(tmp_path: Path) -> None:
     path = tmp_path / "log.jsonl"
     path.write_text('{"step": 3, "train": {"loss": 1.5, "grad_norm": 0.5}}\n')
     assert series(read_json_lines(path), "loss") == [(3.0, 1.5)]
+
+
+def test_an_object_of_lists_has_a_row_a_member(tmp_path: Path) -> None:
+    path = tmp_path / "history.json"
+    path.write_text('{"accuracy": [0.5, 0.7], "loss": [2.5, NaN], "val_loss": [2.6, 2.4], "params": {}, "lr": [0.1]}')
+    points = read_columns(path)
+    assert str(series(points, "loss")) == "[(nan, 2.5), (nan, nan)]"
+    assert [value for _, value in series(points, "eval_loss")] == [2.6, 2.4]
+    assert [value for _, value in series(points, "epoch")] == [1.0, 2.0]
 
 
 def test_golden_values_leave_out_what_was_not_recorded(tmp_path: Path) -> None:

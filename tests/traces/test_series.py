@@ -171,6 +171,18 @@ def test_the_order_of_records_within_a_step_changes_nothing() -> None:
     assert listed(runs_of(replace(one, path="y"))[0], "loss") == [(1.0, 3.0), (2.0, 2.0)]
 
 
+def test_times_that_count_from_the_start_are_the_differences() -> None:
+    def times(values: list[float]) -> list[float]:
+        rows = [{"loss": 2.0, "step_time": value} for value in values]
+        (run,) = runs_of(points_of_rows("x", rows, list(range(1, len(rows) + 1))))
+        return run.series["step_time"].values.tolist()
+
+    assert times([80.0 * n for n in range(1, 11)]) == [80.0] * 9
+    slower = [10.0 + n for n in range(10)]
+    assert times(slower) == slower
+    assert times([80.0, 160.0, 240.0]) == [80.0, 160.0, 240.0]
+
+
 def test_medians_look_only_at_what_stands_before() -> None:
     values = np.array([1.0, 2.0, 3.0, 100.0, 4.0])
     assert np.array_equal(median_before(values, 3, 2), [np.nan, np.nan, 1.5, 2.0, 3.0], equal_nan=True)
