@@ -251,6 +251,23 @@ def short_completions(view: View, limits: Limits) -> Answer:
     return Seen(first, len(view.main) - 1, captures, Severity.NOTE if _reward_rose(view, limits["reward"]) else None)
 
 
+def long_completions(view: View, limits: Limits) -> Answer:
+    """Completions that are ``ratio`` times as long at the end as at the start, with a Kendall tau of ``tau``, more than
+    ``clipped`` of which end at the limit, while the reward has not risen by ``reward`` of itself."""
+    short = too_short(view, limits["points"])
+    if short:
+        return short
+    width = max(len(view.main) // 8, FIRST_POINTS)
+    early, late = float(np.median(view.values[:width])), float(np.median(view.values[-width:]))
+    clipped = median_known(view.beside("clipped_completions")[-width:])
+    grown = late >= limits["ratio"] * early and kendall_tau(view.values) >= limits["tau"]
+    if not grown or not clipped >= limits["clipped"] or _reward_rose(view, limits["reward"]):
+        return None
+    first = int(np.argmax(view.values > 2 * early))
+    captures = {"before": shown(early), "value": shown(late), "percent": shown(100 * clipped)}
+    return Seen(first, len(view.main) - 1, {**captures, "first_step": at(view.steps[first])})
+
+
 def over_optimised(view: View, limits: Limits) -> Answer:
     """A margin above ``margin`` with a loss below ``loss`` while the chosen rewards have fallen by ``fall``: the policy moves
     away from both answers."""

@@ -138,5 +138,6 @@ SHAPES = {
     "flat-reward": Shape(reward_shapes.flat_reward, ("points", "moved", "floor", "noise")),
     "zero-reward": Shape(reward_shapes.zero_reward, ("row",)),
     "short-completions": Shape(reward_shapes.short_completions, ("points", "below", "ratio", "reward")),
+    "long-completions": Shape(reward_shapes.long_completions, ("points", "ratio", "tau", "clipped", "reward")),
     "over-optimised": Shape(reward_shapes.over_optimised, ("points", "margin", "loss", "fall")),
 }
