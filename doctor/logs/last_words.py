@@ -30,7 +30,7 @@ def note_end(reader: LogReader, log: MatchedLog) -> None:
     if raised is not None:
         log.unknown.append(replace(record, chain=(raised,)))
     elif not log.progress.done and not known and unknown.says_failed(line):
-        log.last_words = record
+        log.last_line = record
     elif not log.progress.done and unknown.is_under_way(raw):
         log.stopped = replace(record, text=raw)
     else:
@@ -49,7 +49,7 @@ def _logged_error(reader: LogReader, log: MatchedLog) -> Record | None:
 def findings(logs: list[MatchedLog]) -> Iterator[Finding]:
     """A message of failure that nothing follows, or else that a log stops in the middle of training, or else an error that was
     logged before the end."""
-    failed = [log.last_words for log in logs if log.last_words is not None]
+    failed = [log.last_line for log in logs if log.last_line is not None]
     stopped = [log.stopped for log in logs if log.stopped is not None]
     logged = [log.logged for log in logs if log.logged is not None]
     if failed:

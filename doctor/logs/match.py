@@ -300,9 +300,8 @@ def _named(
         return found
     general = [pattern for match in matches for pattern in match.signature.explains]
     special = [one for one in matches if not any(fnmatchcase(one.signature.id, pattern) for pattern in general)]
-    match = min(
-        special or matches, key=lambda one: not index.texts[one.signature.id].frames
-    )  # who asks for a frame knows more
+    # Who asks for a frame knows more.
+    match = min(special or matches, key=lambda one: not index.texts[one.signature.id].frames)
     return replace(
         _finding([(match, "")], facts, 0),
         place=found.place,

@@ -39,7 +39,7 @@ class MatchedLog:
     progress: Progress = field(default_factory=Progress)
     attempts: Attempts = field(default_factory=Attempts)
     skipped: dict[str, str] = field(default_factory=dict)
-    last_words: Record | None = None
+    last_line: Record | None = None
     stopped: Record | None = None
     logged: Record | None = None
     above: list[Record] = field(default_factory=list)
@@ -58,18 +58,16 @@ def survivals_of(logs: list[MatchedLog]) -> Survivals:
     """Each log, and whether training went on behind a record of it. A log without progress, such as a file of what a rank
     wrote to stderr, also asks the others that show the same lines: torchrun copies them into its own."""
     own = [(log, _survival(log)) for log in logs]
-    gone = [(log, record, why) for log, survived in own for record in log.records() if (why := survived(record))]
+    gone = defaultdict[str, list[tuple[MatchedLog, int | None, str]]](list)
+    for log, survived in own:
+        for record in log.records():
+            if why := survived(record):
+                gone[record.text].append((log, record.rank, why))
 
-    def with_copies(log: MatchedLog, survived: Survived) -> Survived:
-        copies = defaultdict[str, list[tuple[int | None, str]]](list)
-        for other, record, why in gone:
-            if other is not log:
-                copies[record.text].append((record.rank, why))
-
+    def with_copies(own_log: MatchedLog, survived: Survived) -> Survived:
         def copied(record: Record) -> str:
-            shown = (
-                why for rank, why in copies.get(record.text, ()) if rank in {record.rank, None} or record.rank is None
-            )
+            others = ((rank, why) for log, rank, why in gone.get(record.text, ()) if log is not own_log)
+            shown = (why for rank, why in others if rank in {record.rank, None} or record.rank is None)
             return survived(record) or next(shown, "")
 
         return copied
@@ -91,9 +89,8 @@ def _survival(log: MatchedLog) -> Survived:
     went_on = any(line > resumed for line in failures) or not (later or raised)
     relaunched = any(match.signature.role is Role.ECHO for match in later)
     logged = [record for record in log.records() if record.logged]
-    caught = (
-        set() if relaunched else {one.text for one in logged if log.progress.survived(one)} | _came_again(log, logged)
-    )
+    seen = {record.text for record in logged if log.progress.survived(record)}
+    caught = set() if relaunched else seen | _came_again(log, logged)
     steps = {line for line, _ in log.progress.lines}
 
     def quotes(record: Record) -> bool:

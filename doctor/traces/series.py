@@ -15,8 +15,8 @@ Kind = TypeVar("Kind", bound=np.generic)
 TRAINING = ("loss", "policy_loss", "reward")
 # So many lines must begin with ever higher numbers to be numbered by their steps.
 LEAST_NUMBERED = 8
-# A clock that counts from the start of a run shows at its first record no more than so many of its differences.
-FEW = 3
+# So many times must rise, from no more than so many of their differences, to be a clock that counts from the start of a run.
+LEAST_TIMES, MOST_AHEAD = 8, 3
 # A step counter that falls below this share of what it had reached starts another run; above, training was resumed.
 NEW_RUN = 0.2
 # The series that holds the times of all records, and those of which every rank's own values are kept.
@@ -129,11 +129,11 @@ def runs_of(points: Points, interval: float | None = None) -> list[Run]:
 def _timed(series: dict[str, Series]) -> dict[str, Series]:
     """With differences for times of steps that rise from about nothing, by about as much each time: they count from the start."""
     one = series.get(STEP_TIME)
-    if one is None or len(one) < LEAST_NUMBERED:
+    if one is None or len(one) < LEAST_TIMES:
         return series
     taken = np.diff(one.values)
     steady = float(np.std(taken)) < float(np.mean(taken))
-    if not (taken > 0).all() or not steady or one.values[0] > FEW * float(np.mean(taken)):
+    if not (taken > 0).all() or not steady or one.values[0] > MOST_AHEAD * float(np.mean(taken)):
         return series
     return {**series, STEP_TIME: replace(one, steps=one.steps[1:], values=taken, lines=one.lines[1:])}
 
