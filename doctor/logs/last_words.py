@@ -1,7 +1,6 @@
 """What a log says last, where nothing that is known tells why the run failed."""
 
 import re
-import textwrap
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -14,7 +13,6 @@ from doctor.logs.survival import MatchedLog
 
 # So many lines of the run's own are shown, of so many above a report of the launcher.
 SHOWN, NEAR = 4, 30
-WIDEST = 160
 _BORDER = "*=-_#~ "
 # What libraries print, and bars.
 _NOT_OWN = re.compile(
@@ -79,6 +77,4 @@ def above_finding(logs: list[MatchedLog], failed_rank: int | None) -> Iterator[F
     """What the rank that failed first printed last, or else what stands above the first report of it."""
     own = [log for log in logs if log.above and log.above[0].rank is not None and log.above[0].rank == failed_rank]
     reporting = [log for log in logs if log.above and log.records()]
-    for log in (own or reporting)[:1]:
-        shown = [replace(one, text=textwrap.shorten(one.text, WIDEST)) for one in log.above]
-        yield unknown.above_finding(shown)
+    yield from (unknown.above_finding(log.above) for log in (own or reporting)[:1])
