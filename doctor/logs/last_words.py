@@ -19,6 +19,9 @@ _NOT_OWN = re.compile(
     r"\S+\.py:\d+: |\s*(?:warnings\.warn\(|File \")|(?:\S+ )?Tip: |.*(?:\d%\||(?:it|s|examples|steps?)/(?:s|it)\b)"
 )
 
+# A bar of datasets that has not come to its end; a report may be glued to it.
+_PREPARES = re.compile(r"(?!.*100%\|)\s*[A-Z]\w[^\r\n]{0,300}?(?:examples|shards)/s\]")
+
 
 def note_end(reader: LogReader, log: MatchedLog) -> None:
     """What the last line says: an exception that somebody copied without its traceback, that a command failed, how far it got."""
@@ -61,16 +64,20 @@ def findings(logs: list[MatchedLog]) -> Iterator[Finding]:
 def above_reports(reader: LogReader, log: MatchedLog) -> list[Record]:
     """What the run printed itself behind its last step, before the first message that only reports a failure; of a log without
     one, at its end."""
-    reports = [record.line for record in log.records()]
+    report = min((record.line for record in log.records()), default=reader.lines + 1)
     stepped = max((number for number, _ in log.progress.lines), default=0)
-    lines = reader.lines_before(min(reports) if reports else reader.lines + 1, NEAR)
-    own = (record for record, line in lines if record.line > stepped and _is_own(line))
-    return list(own)[-SHOWN:]
+    lines = [one for one in reader.lines_before(report + 1, NEAR) if one[0].line > stepped]
+    own = (_own(record, line, raw) for record, line, raw in lines if record.line < report or _PREPARES.match(raw))
+    return [record for record in own if record is not None][-SHOWN:]
 
 
-def _is_own(line: Line) -> bool:
-    """Whether a line is what the program itself prints, no library, logger or progress bar."""
-    return bool(line.text.strip(_BORDER)) and (line.says_error or not (line.is_logged or _NOT_OWN.match(line.text)))
+def _own(record: Record, line: Line, raw: str) -> Record | None:
+    """What the program itself prints, no library or logger; of bars only those of data that are being prepared."""
+    bar = _PREPARES.match(raw)
+    if bar is not None:
+        return replace(record, text=bar[0])
+    said = line.says_error or not (line.is_logged or _NOT_OWN.match(line.text))
+    return replace(record, text=record.text.strip()) if said and line.text.strip(_BORDER) else None
 
 
 def above_finding(logs: list[MatchedLog], failed_rank: int | None) -> Iterator[Finding]:

@@ -100,7 +100,7 @@ def find_in_blocks(
     errors = [one for one in findings if one.severity is Severity.ERROR]
     if not errors:
         findings += last_words.findings(read)
-    elif all(one.role is Role.ECHO for one in errors):
+    elif all(one.role is Role.ECHO or one.id in collectives.WATCHED for one in errors):
         findings += last_words.above_finding(read, whole_number(known, "failed.rank"))
     metrics = [one for one in points if one is not None and len(one)]
     return LogResult(
@@ -183,7 +183,8 @@ def _confirmed(candidate: Candidate, catalog: Catalog, index: Index, skipped: di
 
 
 def _may_be_cause(match: Match) -> bool:
-    return match.signature.role is not Role.ECHO and match.signature.severity is Severity.ERROR
+    told = match.signature.role is not Role.ECHO and match.signature.id not in collectives.WATCHED
+    return told and match.signature.severity is Severity.ERROR
 
 
 def _explains(match: Match) -> bool:

@@ -14,7 +14,7 @@ from doctor.logs.block_lines import BlockLines
 from doctor.logs.block_scan import LAST_PROGRESS, BlockScanner, Scanned
 from doctor.logs.index import Index
 from doctor.logs.marks import DONE, FACT, LAUNCHER, MARK, METRIC, TRACEBACK, WATCHDOG
-from doctor.logs.prefixes import Line, decoded, read_lines
+from doctor.logs.prefixes import Line, behind_return, decoded, read_lines
 from doctor.logs.records import Record
 from doctor.logs.run_facts import FactReader
 from doctor.logs.scan_ahead import scan_ahead
@@ -145,12 +145,13 @@ class LogReader:
         line, (start, stop) = lines.around(len(tail)), lines.piece(len(tail))
         return self.placed(line, number, number), line, decoded(tail[start:stop]).strip()
 
-    def lines_before(self, number: int, most: int) -> list[tuple[Record, Line]]:
-        """The lines in front of one, each as a record and clean; none of a log that is too large to be kept."""
+    def lines_before(self, number: int, most: int) -> list[tuple[Record, Line, str]]:
+        """The lines in front of one, each as a record, clean, and as it stands behind its last carriage return; none of a log
+        that is too large to be kept."""
         first = max(number - most, 1)
         pieces = self.kept.split(b"\n", number - 1)[first - 1 : number - 1]
-        clean = [(at, read_lines(raw)[-1]) for at, raw in enumerate(pieces, first)]
-        return [(self.placed(line, at, at), line) for at, line in clean]
+        clean = [(at, read_lines(raw)[-1], decoded(behind_return(raw))) for at, raw in enumerate(pieces, first)]
+        return [(self.placed(line, at, at), line, raw) for at, line, raw in clean]
 
     def last_lines(self, most: int) -> list[tuple[Record, Line]]:
         """The last lines, each as a record and clean."""

@@ -203,7 +203,8 @@ def above_finding(records: list[Record]) -> Finding:
         id=ABOVE,
         title="What the run printed last before its failure was reported",
         evidence=tuple(record.text for record in records),
-        cause="A program that ends with a message of its own (sys.exit, an error of a library in C++) leaves no traceback.",
+        cause="A program that ends with a message of its own (sys.exit, an error of a library in C++) leaves no traceback, "
+        "and a rank that others wait for may say what it is busy with.",
         fix="Look whether one of these lines says why.",
         fingerprint=fingerprint(ABOVE, records[-1].text),
         severity=Severity.NOTE,

@@ -386,6 +386,16 @@ def test_what_stands_above_a_launchers_report_is_shown(find_all: Find) -> None:
     assert last_words(find_all(above)) == ()
 
 
+def test_a_bar_of_data_that_is_prepared_is_shown_though_the_report_is_glued_to_it(find_all: Find) -> None:
+    bar = "Map:  {done}%|####  | 33/64 [00:19<00:18,  1.66 examples/s]"
+    waited = '[rank1]: Traceback (most recent call last):\n[rank1]:   File "a.py", line 1, in f\n[rank1]: RuntimeError: {why}\n'
+    report = (
+        waited.format(why="[unbound_buffer.cc:78] Timed out waiting 20000ms for recv operation to complete") + FAILED
+    )
+    assert last_words(find_all(bar.format(done=52) + report)) == (bar.format(done=52),)
+    assert last_words(find_all(bar.format(done=100) + "\n" + report)) == ()
+
+
 def test_the_own_log_of_the_rank_that_failed_first_tells_more(find_all: Find) -> None:
     logs = {
         "run.log": f"starting\n{FAILED}{SUMMARY}",
