@@ -85,6 +85,8 @@ KINDS: tuple[tuple[str, Evidence], ...] = (
     ("torchrun/hang-interrupted", Evidence.EXIT),
     ("torchrun/sigterm-received", Evidence.EXIT),
     ("torchrun/*", Evidence.LAUNCHER),
+    ("env/command-not-found", Evidence.EXIT),  # a shell goes on behind these
+    ("env/conda-failed", Evidence.EXIT),
     ("host/segfault", Evidence.EXIT),
     ("host/illegal-instruction", Evidence.EXIT),
     ("host/oom-killed", Evidence.EXIT),

@@ -65,6 +65,14 @@ def test_a_failure_of_its_own_above_the_root_is_no_echo() -> None:
         assert [one.explained_by is not None for one in findings if one.id == id] == [echo], id
 
 
+def test_an_exception_beats_what_a_shell_says_above_it_unless_that_explains_it() -> None:
+    shell, raised = finding("env/conda-failed", line=2), finding("env/torchvision-mismatch", line=72)
+    assert roots(shell, raised) == "env/torchvision-mismatch"
+    missing = finding("env/module-missing", Role.EITHER, line=72)
+    assert roots(replace(shell, explains=("env/module-missing",)), missing) == "env/conda-failed"
+    assert roots(shell, finding("host/run-reported-failed", Role.ECHO, line=90)) == "env/conda-failed"
+
+
 def test_the_clock_decides_between_equal_kinds() -> None:
     late, early = finding("dataset/missing-field", line=1, time=20.0), finding("host/disk-full", line=9, time=10.0)
     assert roots(late, early) == "host/disk-full"
