@@ -27,6 +27,10 @@ class Objective(StrEnum):
     OTHER = "other"
 
 
+# Settings of a model that is loaded with its weights; a config's _name_or_path says only where the config is from.
+LOADED = ("base_model", "model_name_or_path", "adapter")
+
+
 @dataclass(frozen=True, slots=True)
 class TrainingSetup:
     """``classes`` are what a classifier chooses from; ``warmup`` in optimizer steps, and whether the configuration
@@ -61,7 +65,7 @@ def setup_of(run: Run, facts: Facts) -> TrainingSetup:
         warmup_set=any((number(facts, key) or 0) > 0 for key in ("warmup_steps", "warmup_ratio")),
         total=_total(facts),
         starts=_starts(run),
-        pretrained=_set(facts, "model.name") or _set(facts, "config.adapter"),
+        pretrained=any(_set(facts, f"config.{key}") for key in LOADED),
         adapter=_set(facts, "config.adapter"),
         scheduler=str(_value(facts, "lr_scheduler_type") or _value(facts, "lr_scheduler") or ""),
         learning_rate=number(facts, "learning_rate"),

@@ -211,14 +211,14 @@ def test_bits_are_not_nats(rule: Mapping[str, Trace]) -> None:
 
 @pytest.mark.parametrize(("later", "found"), [(0.6, False), (9.0, True)])
 def test_a_multimodal_start_is_healthy_if_it_falls(later: float, found: bool, rule: Mapping[str, Trace]) -> None:
-    facts = {"model.name": Fact("google/gemma-4-31B-it")}
+    facts = {"config.base_model": Fact("google/gemma-4-31B-it")}
     values = noisy(fall(12.5, later, 60, 10), 0.05)
     answer = ask(rule["trace/loss-starts-high"], run_of({"loss": values}, every=1, facts=facts))
     assert isinstance(answer, Seen) is found
 
 
 def test_the_first_steps_of_a_high_start_are_not_judged(rule: Mapping[str, Trace]) -> None:
-    facts = {"model.name": Fact("google/gemma-4-31B-it")}
+    facts = {"config.base_model": Fact("google/gemma-4-31B-it")}
     answer = ask(rule["trace/loss-starts-high"], run_of({"loss": fall(12.5, 0.6, 20, 10)}, every=1, facts=facts))
     assert answer == Undecided("loss: starts at 11.37; 50 steps are needed to see whether it falls")
 
@@ -319,8 +319,8 @@ def test_a_run_may_begin_with_overflows_while_the_loss_scale_is_looked_for(
         ([1e-3] * 60 + [4e-3] * 30, {}, "grew"),
         ([5e-3] * 90, {}, "high"),
         ([1e-3] * 90, {}, "usual"),
-        ([1e-3] * 90, {"model.name": Fact("meta-llama/Llama-3.1-8B")}, "high"),
-        ([5e-4] * 90, {"model.name": Fact("meta-llama/Llama-3.1-8B"), "config.adapter": Fact("lora")}, "usual"),
+        ([1e-3] * 90, {"config.base_model": Fact("meta-llama/Llama-3.1-8B")}, "high"),
+        ([5e-4] * 90, {"config.base_model": Fact("meta-llama/Llama-3.1-8B"), "config.adapter": Fact("lora")}, "usual"),
     ],
 )
 def test_a_divergence_tells_what_the_learning_rate_did(

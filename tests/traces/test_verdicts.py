@@ -213,12 +213,19 @@ def test_an_accumulation_that_no_log_tells_is_not_stated(judge: Judge) -> None:
 def test_advice_for_adapters_needs_a_model_that_may_have_them(judge: Judge) -> None:
     flat = {"loss": noisy([11.48] * 60, 0.002)}
     plain = of(judge(flat), "trace/plateau-ln-vocab")
-    tuned = of(judge(flat, facts={"model.name": Fact("x/y")}), "trace/plateau-ln-vocab")
+    tuned = of(judge(flat, facts={"config.base_model": Fact("x/y")}), "trace/plateau-ln-vocab")
     assert plain is not None
     assert tuned is not None
     assert "lora_target_linear" not in plain.cause + plain.fix
     assert "learning rate" in plain.cause
     assert "lora_target_linear" in tuned.cause
+
+
+def test_the_name_in_a_models_own_config_does_not_say_that_weights_were_loaded(judge: Judge) -> None:
+    high = {"loss": noisy(fall(9.5, 7.4, 100, 40), 0.01)}
+    assert of(judge(high, facts={"config.model_name_or_path": Fact("x/y")}), "trace/loss-starts-high") is not None
+    dumped = {key: Fact("model/epoch29") for key in ("config._name_or_path", "model.name")}
+    assert of(judge(high, facts=dumped), "trace/loss-starts-high") is None
 
 
 def test_a_slow_start_is_told_with_its_own_steps_and_only_where_it_lasts(judge: Judge) -> None:
