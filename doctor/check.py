@@ -2,11 +2,10 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 
 from doctor.catalog import Catalog, SignatureFile, catalog_of
 from doctor.errors import DoctorError, SignatureError
-from doctor.finding import Finding
+from doctor.finding import Finding, is_named
 from doctor.logs.index import Index, compile_index
 from doctor.logs.match import find_in_text
 from doctor.logs.scan import needs_prefilter
@@ -120,14 +119,14 @@ def _fired(text: str, catalog: Catalog, index: Index) -> set[str]:
 
 def _agreed(one: Signature, other: Signature) -> bool:
     """Whether two signatures may fire on the same sample: one explains the other, or both say so."""
-    explains = any(fnmatchcase(b.id, pattern) for a, b in ((one, other), (other, one)) for pattern in a.explains)
+    explains = is_named(other.id, one.explains) or is_named(one.id, other.explains)
     return explains or (other.id in one.overlaps and one.id in other.overlaps)
 
 
 def _notes(signature: Signature, fired: list[set[str]], catalog: Catalog) -> Iterator[Remark]:
     where = catalog.files[signature.id].where
     for other in sorted(set.intersection(*fired) - {signature.id} if fired else set()):
-        if not any(fnmatchcase(other, pattern) for pattern in signature.explains):
+        if not is_named(other, signature.explains):
             yield Remark(where, f"shadowed: {other} fires on all of its samples too, and is not explained by it")
     if isinstance(signature.match, Text):
         for n, pattern in enumerate(signature.match.any, 1):

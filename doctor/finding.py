@@ -1,9 +1,10 @@
 """Finding: the one value that every check returns, whatever it looked at."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
+from fnmatch import fnmatchcase
 
 
 class Severity(StrEnum):
@@ -28,6 +29,11 @@ class Role(StrEnum):
     ROOT = "root"
     ECHO = "echo"
     EITHER = "either"
+
+
+def is_named(id: str, patterns: Iterable[str]) -> bool:
+    """Whether one of the ids or globs over ids, such as ``explains`` holds, names this one."""
+    return any(fnmatchcase(id, pattern) for pattern in patterns)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from enum import IntEnum, StrEnum
 from fnmatch import fnmatchcase
 
 from doctor.facts import Facts, whole_number
-from doctor.finding import Confidence, Finding, Key, Lines, Role, Severity
+from doctor.finding import Confidence, Finding, Key, Lines, Role, Severity, is_named
 from doctor.waits import Missed, Wait, missed
 
 
@@ -167,7 +167,7 @@ def _explained(found: Sequence[Finding]) -> dict[str, str]:
         if _is_note(one) or one.id in by:
             continue
         for other in found:
-            if other.id != one.id and any(fnmatchcase(other.id, pattern) for pattern in one.explains):
+            if other.id != one.id and is_named(other.id, one.explains):
                 by.setdefault(other.id, one.id)
     return by
 

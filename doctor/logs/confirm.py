@@ -12,6 +12,8 @@ from doctor.signature import Text
 
 # Seconds that one pattern may take on one record.
 PATIENCE = 0.5
+# Who asks for an attribute is the frame above these.
+_LOOK_UPS = frozenset({"__getattr__", "__getattribute__"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,10 +38,6 @@ def confirm(text: Text, record: Record) -> Confirmed | None:
             if found is not None and _means_it(found, words, record):
                 return Confirmed(depth, line, words, _captures(found, record, depth))
     return None
-
-
-# Who asks for an attribute is the frame above these.
-_LOOK_UPS = frozenset({"__getattr__", "__getattribute__"})
 
 
 def _captures(found: "regex.Match[str]", record: Record, depth: int) -> dict[str, str]:

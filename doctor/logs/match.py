@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
-from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
 from doctor.catalog import Catalog
 from doctor.causes import explain
 from doctor.facts import Facts, holds, whole_number
-from doctor.finding import Finding, Lines, Role, Severity, stamp
+from doctor.finding import Finding, Lines, Role, Severity, is_named, stamp
 from doctor.logs import collectives, last_words, unknown
 from doctor.logs.attempts import attempts
 from doctor.logs.block_cuts import Block, LogBlock
@@ -79,6 +78,8 @@ def find_in_blocks(
     for path, pieces in logs:
         reader = LogReader(path, index, facts, waits)
         read.append(_read(reader, pieces, catalog, index))
+        if (len(logs) > 1 or read[-1].records()) and not _tells_cause(read[-1]):
+            read[-1].above = last_words.above_reports(reader, read[-1])
         _drop_unsilent(read[-1], b"" if len(logs) > 1 else reader.kept, index)  # other ranks may have gone on
         measured = reader.points()
         points.append(measured and measured.staged(read[-1].attempts.starts[1:]))
@@ -92,15 +93,11 @@ def find_in_blocks(
         _named(found, record, known, catalog, index, skipped) for found, record in _unknown_findings(survivals)
     )
     findings = [*_known_findings(survivals, known), *exceptions]
-    if not any(
-        one.severity is Severity.ERROR and one.id not in collectives.WATCHED and one.role is not Role.ECHO
-        for one in findings
-    ):
+    if not any(map(_may_be_cause, findings)):
         findings += _mismatched_calls(read, waits.waits(), catalog, known)
-    errors = [one for one in findings if one.severity is Severity.ERROR]
-    if not errors:
+    if not any(one.severity is Severity.ERROR for one in findings):
         findings += last_words.findings(read)
-    elif all(one.role is Role.ECHO or one.id in collectives.WATCHED for one in errors):
+    elif not any(map(_may_be_cause, findings)):
         findings += last_words.above_finding(read, whole_number(known, "failed.rank"))
     metrics = [one for one in points if one is not None and len(one)]
     return LogResult(
@@ -120,9 +117,12 @@ def _read(reader: LogReader, pieces: Iterable[LogBlock], catalog: Catalog, index
     explained = any(match.record.chain or match.signature.severity is Severity.ERROR for match in log.matches)
     if not log.unknown and not explained:
         last_words.note_end(reader, log)
-    if not any(map(_may_be_cause, log.matches)) and all(map(unknown.is_echo, log.unknown)):
-        log.above = last_words.above_reports(reader, log)
     return log
+
+
+def _tells_cause(log: MatchedLog) -> bool:
+    known = any(_may_be_cause(match.signature) for match in log.matches)
+    return known or not all(map(unknown.is_echo, log.unknown))
 
 
 def _drop_unsilent(log: MatchedLog, text: bytes, index: Index) -> None:
@@ -182,9 +182,9 @@ def _confirmed(candidate: Candidate, catalog: Catalog, index: Index, skipped: di
             yield Match(catalog.signature(id), record, confirmed)
 
 
-def _may_be_cause(match: Match) -> bool:
-    told = match.signature.role is not Role.ECHO and match.signature.id not in collectives.WATCHED
-    return told and match.signature.severity is Severity.ERROR
+def _may_be_cause(one: Finding | Signature) -> bool:
+    """Whether it is a failure that neither reports another one nor says that ranks waited."""
+    return one.severity is Severity.ERROR and one.role is not Role.ECHO and one.id not in collectives.WATCHED
 
 
 def _explains(match: Match) -> bool:
@@ -300,7 +300,7 @@ def _named(
     if not matches:
         return found
     general = [pattern for match in matches for pattern in match.signature.explains]
-    special = [one for one in matches if not any(fnmatchcase(one.signature.id, pattern) for pattern in general)]
+    special = [one for one in matches if not is_named(one.signature.id, general)]
     # Who asks for a frame knows more.
     match = min(special or matches, key=lambda one: not index.texts[one.signature.id].frames)
     return replace(

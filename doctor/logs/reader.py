@@ -150,14 +150,16 @@ class LogReader:
         that is too large to be kept."""
         first = max(number - most, 1)
         pieces = self.kept.split(b"\n", number - 1)[first - 1 : number - 1]
-        clean = [(at, read_lines(raw)[-1], decoded(behind_return(raw))) for at, raw in enumerate(pieces, first)]
-        return [(self.placed(line, at, at), line, raw) for at, line, raw in clean]
+        return [(*self._clean(raw, at), decoded(behind_return(raw))) for at, raw in enumerate(pieces, first)]
 
     def last_lines(self, most: int) -> list[tuple[Record, Line]]:
         """The last lines, each as a record and clean."""
         pieces = self._tail.removesuffix(b"\n").split(b"\n")[-most:]
-        clean = [(number, read_lines(raw)[-1]) for number, raw in enumerate(pieces, self.lines - len(pieces) + 1)]
-        return [(self.placed(line, number, number), line) for number, line in clean]
+        return [self._clean(raw, number) for number, raw in enumerate(pieces, self.lines - len(pieces) + 1)]
+
+    def _clean(self, raw: bytes, number: int) -> tuple[Record, Line]:
+        line = read_lines(raw)[-1]
+        return self.placed(line, number, number), line
 
     def _take(self, metrics: MetricColumns) -> None:
         if self._metrics is None:

@@ -20,7 +20,6 @@ _WILD = re.compile(r"(?<!\\)\.[*+{]|\\S[*+]|\[\^[^\]]*\][*+]|\\[bB]|\(\?[=!<]")
 _LETTER = re.compile(r"(?<!\\)[A-Za-z_]")
 LEAST_LETTERS = 16
 
-
 # What Hyperscan may take only through a prefilter: look-around, references back, possessive repeats. To ask it of each
 # pattern takes longer than to compile them all.
 _BEYOND = re.compile(rb"\(\?[=!<>]|\\[1-9]|[*+?}]\+")

@@ -2,14 +2,13 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from fnmatch import fnmatchcase
 
 import numpy as np
 
 from doctor.causes import explain
 from doctor.errors import SignatureError
 from doctor.facts import Facts, holds
-from doctor.finding import Finding, Role, Steps
+from doctor.finding import Finding, Role, Steps, is_named
 from doctor.masks import fingerprint
 from doctor.points import Points
 from doctor.signature import Signature, Trace
@@ -157,10 +156,7 @@ def _explained(finding: Finding, others: list[Finding]) -> Finding:
     for other in others:
         if other is finding or not _same_run(finding, other):
             continue
-        if (
-            any(fnmatchcase(finding.id, pattern) for pattern in other.explains)
-            and _bounds(other)[0] <= _bounds(finding)[1]
-        ):
+        if is_named(finding.id, other.explains) and _bounds(other)[0] <= _bounds(finding)[1]:
             return replace(finding, role=Role.ECHO, explained_by=other.id)
     return finding
 
